@@ -1,0 +1,1 @@
+"""Executable tool domains, one file each."""
