@@ -132,7 +132,7 @@ class Turn(BaseModel):
     user: str
     """What the user says."""
     steps: list[list[dict[str, Any]]]
-    """Reference assistant turns in order, each a list of OpenAI `tool_calls` entries; empty: the right move is no call."""
+    """Reference assistant turns in order, each a list of `tool_calls` entries; empty: the right move is no call."""
     reply: str
     """The assistant's closing words, which ask or decline where `steps` is empty."""
     kind: str = "call"

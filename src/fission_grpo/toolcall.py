@@ -114,10 +114,10 @@ def parse(text: str, toolbox: Toolbox) -> ParsedTurn:
 
 def render(calls: Sequence[ToolCall]) -> str:
     """The calls as assistant text, byte for byte what Qwen3's template renders for them."""
-    return "\n".join(
-        f'<tool_call>\n{{"name": "{call.name}", "arguments": {json.dumps(call.arguments, ensure_ascii=False)}}}\n</tool_call>'
-        for call in calls
+    bodies = (
+        f'{{"name": "{call.name}", "arguments": {json.dumps(call.arguments, ensure_ascii=False)}}}' for call in calls
     )
+    return "\n".join(f"{_OPEN}\n{body}\n{_CLOSE}" for body in bodies)
 
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
@@ -213,12 +213,7 @@ def _remote_reference(schema: Any) -> bool:
     reference = schema.get("$ref", "#")
     if isinstance(reference, str) and not reference.startswith("#"):
         return True
-    return (
-        "$id" in schema
-        or "id" in schema
-        and isinstance(schema["id"], str)
-        or any(map(_remote_reference, schema.values()))
-    )
+    return any(map(_remote_reference, schema.values()))
 
 
 def _violation(tool: str, violation: fastjsonschema.JsonSchemaValueException) -> FormatError:

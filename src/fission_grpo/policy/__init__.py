@@ -1,0 +1,128 @@
+"""Everything with weights: load, sample, update, checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from peft import PeftModel
+
+from fission_grpo.chat import Decision, Message, Rollout
+from fission_grpo.objective import ObjectiveSettings, group_advantages
+from fission_grpo.policy import checkpoint
+from fission_grpo.policy.load import ModelSettings, load
+from fission_grpo.policy.sample import SamplingSettings, sample
+from fission_grpo.policy.template import Ids, Template
+from fission_grpo.policy.update import Group, OptimizerSettings, backward, optimizer, schedule
+
+
+class Policy:
+    """π_θ: a language model that samples assistant turns and learns from their rewards.
+
+    One per process; accelerate owns the device. Randomness derives from `seed` and a counter passed to each call,
+    so a resumed run draws what the uninterrupted one would have drawn.
+    """
+
+    def __init__(self, model: Any, template: Template, sampling: SamplingSettings, seed: int = 0) -> None:
+        self.accelerator = Accelerator()
+        self.model = model.to(self.accelerator.device)
+        self.template, self.sampling, self.seed = template, sampling, seed
+        ends = self.network.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        self.eos = frozenset(int(end) for end in [*ends, template.tokenizer.eos_token_id] if end is not None)
+
+    @classmethod
+    def load(cls, settings: ModelSettings, sampling: SamplingSettings, *, trainable: bool, seed: int = 0) -> Policy:
+        """The policy as the settings describe it. Raises ModelError or TemplateError."""
+        return cls(*load(settings, trainable=trainable), sampling, seed)
+
+    @property
+    def network(self) -> Any:
+        """The transformers model itself, with any adapter inside its layers."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+    def encode(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> Ids:
+        """Token ids of a context x."""
+        return self.template.encode(messages, tools)
+
+    def extend(self, ids: Ids, rollout: Rollout, messages: Sequence[Message]) -> Ids:
+        """The context after `rollout` and the messages that answered it; ids are appended, never re-encoded."""
+        return self.template.extend(ids, rollout, messages)
+
+    def reference_length(self, decision: Decision) -> int:
+        """Length of a decision's reference turn in tokens: L* of the efficiency term."""
+        return self.template.length(self.template.reference(decision))
+
+    def sample(
+        self, contexts: Sequence[Ids], group: int, counter: int, sampling: SamplingSettings | None = None
+    ) -> list[list[Rollout]]:
+        """`group` rollouts for each context. `counter` makes the draw reproducible."""
+        generator = torch.Generator(device=self.model.device)
+        generator.manual_seed(hash((self.seed, counter, self.accelerator.process_index)) & 0x7FFF_FFFF_FFFF_FFFF)
+        settings = sampling or self.sampling
+        drawn = sample(self.network, contexts, group, settings, eos=self.eos, generator=generator)
+        return [[self._rollout(*row) for row in rows] for rows in drawn]
+
+    def learn(self, optimization: OptimizerSettings, objective: ObjectiveSettings, updates: int) -> None:
+        """Prepares for training with a budget of `updates` optimiser steps."""
+        self.objective, self.optimization = objective, optimization
+        adamw = optimizer(self.model, optimization)
+        self.optimizer = self.accelerator.prepare(adamw)
+        self.schedule = schedule(adamw, optimization, updates)
+        full = not isinstance(self.model, PeftModel)
+        self._frozen = deepcopy(self.model).requires_grad_(False) if full and objective.beta > 0 else None
+
+    def advantages(self, rewards: Sequence[float]) -> list[float]:
+        """Group-relative advantages of one group's rewards."""
+        values: list[float] = group_advantages(torch.tensor(rewards, dtype=torch.float32), self.objective).tolist()
+        return values
+
+    def update(self, groups: Sequence[Group]) -> dict[str, float]:
+        """One optimiser step on the groups; returns its metrics."""
+        self.optimizer.zero_grad()
+        metrics = backward(self.network, groups, self.objective, self.sampling, self.accelerator, self._as_reference)
+        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        norm = self.accelerator.clip_grad_norm_(trainable, self.optimization.max_grad_norm)
+        metrics["lr"] = self.schedule.get_last_lr()[0]
+        self.optimizer.step()
+        self.schedule.step()
+        return {**metrics, "grad_norm": 0.0 if norm is None else float(norm)}
+
+    def save(self, folder: Path, state: dict[str, Any]) -> None:
+        """Writes a checkpoint: weights, optimiser, schedule and `state`. Raises CheckpointError."""
+        own = {"schedule": self.schedule.state_dict(), "checksum": checkpoint.checksum(self.model)}
+        checkpoint.save(folder, self.model, self._adamw, {**state, "policy": own})
+
+    def restore(self, folder: Path) -> dict[str, Any]:
+        """Loads what `save` wrote and returns its state. Raises CheckpointError, also where the weights differ."""
+        state = checkpoint.restore(folder, self.model, self._adamw)
+        own = state.pop("policy")
+        self.schedule.load_state_dict(own["schedule"])
+        found = checkpoint.checksum(self.model)
+        if abs(found - own["checksum"]) > 1e-6 * max(1.0, own["checksum"]):
+            raise checkpoint.CheckpointError(f"{folder}: restored weights differ from the saved ones")
+        return state
+
+    @property
+    def _adamw(self) -> torch.optim.Optimizer:
+        inner: torch.optim.Optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        return inner
+
+    @contextmanager
+    def _as_reference(self) -> Iterator[Any]:
+        """π_ref: the adapter switched off, or the frozen copy of a fully trained model."""
+        if self._frozen is not None:
+            yield self._frozen
+            return
+        with self.model.disable_adapter():
+            yield self.network
+
+    def _rollout(self, ids: list[int], logprobs: list[float], finished: bool) -> Rollout:
+        body = ids[:-1] if finished else ids
+        text = self.template.tokenizer.decode(body, skip_special_tokens=False)
+        return Rollout(text, tuple(ids), tuple(logprobs), finished)

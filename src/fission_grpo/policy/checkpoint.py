@@ -1,0 +1,104 @@
+"""Checkpoints: safetensors and JSON only, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written or read; earlier ones are intact."""
+
+
+def save(folder: Path, model: Any, adamw: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Writes weights, optimiser and `state` (JSON) beside `folder`, then moves them there in one step.
+
+    Raises CheckpointError where the disk refuses; no half-written checkpoint stays behind.
+    """
+    scratch = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        scratch.mkdir(parents=True)
+        save_model(scratch, model)
+        save_file(_optimizer_tensors(model, adamw), scratch / "optimizer.safetensors")
+        (scratch / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        for file in scratch.iterdir():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+        if folder.exists():
+            shutil.rmtree(folder)
+        scratch.rename(folder)
+    except (OSError, RuntimeError) as error:  # safetensors reports a full disk as its own RuntimeError
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise CheckpointError(f"could not write checkpoint {folder}: {error}; earlier checkpoints are intact") from error
+
+
+def save_model(folder: Path, model: Any) -> None:
+    """The trained weights: a PEFT adapter, or the whole model as `from_pretrained` reads it."""
+    model.save_pretrained(str(folder))
+
+
+def restore(folder: Path, model: Any, adamw: torch.optim.Optimizer) -> dict[str, Any]:
+    """Loads weights and optimiser in place and returns the saved state. Raises CheckpointError."""
+    try:
+        state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        _restore_model(folder, model)
+        _restore_optimizer(load_file(folder / "optimizer.safetensors"), model, adamw)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"could not read checkpoint {folder}: {error}") from error
+    return state
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest whole checkpoint in a run's `checkpoints/`."""
+    found = sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
+    return found[-1] if found else None
+
+
+def checksum(model: Any) -> float:
+    """A cheap fingerprint of the trainable weights, to compare before a save with after a restore."""
+    return float(sum(p.detach().double().abs().sum() for p in model.parameters() if p.requires_grad))
+
+
+def _restore_model(folder: Path, model: Any) -> None:
+    if isinstance(model, PeftModel):
+        set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+        return
+    saved: dict[str, Tensor] = {}
+    for file in sorted(folder.glob("model*.safetensors")):
+        saved |= load_file(file)
+    missing, unexpected = model.load_state_dict(saved, strict=False)
+    tied = set(getattr(model, "_tied_weights_keys", None) or ())
+    if unexpected or set(missing) - tied:
+        raise ValueError(f"weights do not fit: missing {missing[:3]}, unexpected {unexpected[:3]}")
+
+
+def _names(model: Any) -> list[str]:
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def _optimizer_tensors(model: Any, adamw: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's moments and step counts as flat tensors, `<parameter>/<moment>`."""
+    state = adamw.state_dict()["state"]
+    return {
+        f"{name}/{key}": value.detach().contiguous().cpu()
+        for index, name in enumerate(_names(model))
+        for key, value in state.get(index, {}).items()
+    }
+
+
+def _restore_optimizer(tensors: dict[str, Tensor], model: Any, adamw: torch.optim.Optimizer) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    index = {name: i for i, name in enumerate(_names(model))}
+    for key, value in tensors.items():
+        name, moment = key.rsplit("/", 1)
+        state.setdefault(index[name], {})[moment] = value
+    adamw.load_state_dict({**adamw.state_dict(), "state": state})

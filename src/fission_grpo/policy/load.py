@@ -1,0 +1,111 @@
+"""Loads a causal language model and its tokenizer: any Hugging Face id or path, or the embedded one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from pydantic import Field
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from fission_grpo.policy import attention, embedded
+from fission_grpo.policy.template import Template, hermes_template
+from fission_grpo.settings import Settings
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+class LoraSettings(Settings):
+    """A LoRA adapter on every linear layer (PEFT)."""
+
+    r: int = Field(16, ge=1)
+    """Rank."""
+    alpha: int = Field(32, ge=1)
+    """Scale numerator: updates are scaled by alpha / r."""
+
+
+class ModelSettings(Settings):
+    """Which model is trained or evaluated."""
+
+    name: str = embedded.NAME
+    """A Hugging Face id, a local folder, or `embedded` (SmolLM2-135M-Instruct)."""
+    adapter: str | None = None
+    """A PEFT adapter merged into the weights at load: a folder, or `warm-start` (shipped, for `embedded`)."""
+    dtype: Literal["bf16", "fp32"] = "bf16"
+    """Precision of the weights; LoRA weights are always fp32."""
+    chat_template: str | None = None
+    """Replaces the tokenizer's chat template: `hermes`, or a Jinja file."""
+    template_options: dict[str, Any] = {}
+    """Passed to the chat template, for example `{enable_thinking: false}` for Qwen3."""
+    lora: LoraSettings | None = LoraSettings()
+    """The trained adapter; null trains all weights."""
+
+
+class ModelError(ValueError):
+    """A model, adapter or tokenizer could not be loaded; says which and why."""
+
+
+def load(settings: ModelSettings, *, trainable: bool) -> tuple[Any, Template]:
+    """The model (with a fresh LoRA where it is to be trained with one) and its template. Raises ModelError."""
+    folder = _resolve(settings.name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=DTYPES[settings.dtype], attn_implementation=attention.NAME
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"cannot load model '{settings.name}': {_first_line(error)}") from error
+    if settings.chat_template:
+        tokenizer.chat_template = _chat_template(settings.chat_template)
+    template = Template(tokenizer, settings.template_options)
+    if settings.adapter:
+        model = merge_adapter(model, settings.adapter)
+    model.requires_grad_(False)
+    if trainable:
+        model = add_lora(model, settings.lora) if settings.lora else model.requires_grad_(True)
+    return model.eval(), template
+
+
+def add_lora(model: Any, lora: LoraSettings) -> Any:
+    """`model` with a fresh LoRA on every linear layer; only the adapter is trainable, in fp32."""
+    return get_peft_model(model, lora_config(lora))
+
+
+def lora_config(lora: LoraSettings) -> LoraConfig:
+    """The settings as PEFT understands them."""
+    return LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+
+
+def merge_adapter(model: Any, adapter: str) -> Any:
+    """`model` with a saved adapter merged into its weights. Raises ModelError where there is none."""
+    folder = embedded.warm_start_dir() if adapter == embedded.WARM_START else Path(adapter)
+    if not (folder / "adapter_config.json").is_file() or not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(f"cannot load adapter '{adapter}': no adapter_config.json and adapter_model.safetensors in {folder}")
+    try:
+        return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(f"adapter '{adapter}' does not fit the model: {_first_line(error)}") from error
+
+
+def _resolve(name: str) -> str:
+    if name != embedded.NAME:
+        return name
+    if not (embedded.model_dir() / "model.safetensors").is_file():
+        raise ModelError("the embedded model is not here yet: run `fission-grpo model fetch`")
+    return str(embedded.model_dir())
+
+
+def _chat_template(name: str) -> str:
+    if name == "hermes":
+        return hermes_template()
+    if not Path(name).is_file():
+        raise ModelError(f"model.chat_template: no file '{name}' (or use 'hermes')")
+    return Path(name).read_text(encoding="utf-8")
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,133 @@
+"""The shared-prefix paths against plain references: one forward per row, and transformers' own `generate`."""
+
+import pytest
+import torch
+from conftest import tiny_model
+from scipy.stats import chisquare
+
+from fission_grpo.policy.load import LoraSettings, add_lora
+from fission_grpo.policy.sample import SamplingSettings, prefill, sample, warped
+from fission_grpo.policy.update import group_logprobs, group_logprobs_unshared
+
+EVERYTHING = SamplingSettings(temperature=1.0, top_k=0)
+
+
+def random_ids(count: int, seed: int, vocab: int = 64) -> tuple[int, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randint(2, vocab, (count,), generator=generator).tolist())
+
+
+def with_lora(model):
+    """A LoRA whose B is not zero, so that its gradients are not either."""
+    model = add_lora(model, LoraSettings(r=4, alpha=8))
+    torch.manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma"])
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("lengths", [(5, 9, 3), (1, 1), (7,), (1, 12, 2, 2, 6)])
+@pytest.mark.parametrize("sampling", [EVERYTHING, SamplingSettings(temperature=0.7, top_k=10)])
+def test_shared_context_gives_the_log_probabilities_and_gradients_of_unshared_rows(family, lora, lengths, sampling):
+    model = tiny_model(family)
+    trained = with_lora(model) if lora else model.requires_grad_(True)
+    network = trained.get_base_model() if lora else trained
+    context = random_ids(23, seed=1)
+    responses = [random_ids(n, seed=10 + i) for i, n in enumerate(lengths)]
+    parameters = [p for p in trained.parameters() if p.requires_grad]
+    weights = torch.randn(len(lengths), max(lengths), generator=torch.Generator().manual_seed(3))
+
+    results = []
+    for compute in (group_logprobs, group_logprobs_unshared):
+        logprobs = compute(network, context, responses, sampling)
+        gradients = torch.autograd.grad((logprobs * weights).sum(), parameters, allow_unused=True)
+        results.append((logprobs.detach(), gradients))
+    (shared, shared_gradients), (plain, plain_gradients) = results
+
+    torch.testing.assert_close(shared, plain, atol=1e-5, rtol=0)
+    for a, b in zip(shared_gradients, plain_gradients, strict=True):
+        if b is None:
+            assert a is None
+            continue
+        assert (a - b).norm() <= 1e-4 * b.norm() + 1e-7
+
+
+def test_a_rollout_never_sees_another_rollouts_tokens():
+    model = tiny_model("qwen3")
+    context, first = random_ids(11, seed=1), random_ids(6, seed=2)
+    alone = group_logprobs(model, context, [first], EVERYTHING)
+    crowded = group_logprobs(model, context, [first[:3] + random_ids(4, seed=9), first], EVERYTHING)
+    torch.testing.assert_close(crowded[1, :6], alone[0], atol=1e-5, rtol=0)
+
+
+def test_contexts_with_a_common_beginning_prefill_as_if_alone():
+    model = tiny_model("llama")
+    head = random_ids(80, seed=1)
+    contexts = [head + random_ids(7, seed=2), random_ids(30, seed=3), head + random_ids(19, seed=4), head]
+    prefix, logits = prefill(model, contexts)
+    for row, ids in enumerate(contexts):
+        alone, expected = prefill(model, [ids])
+        torch.testing.assert_close(logits[row], expected[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(prefix.keys[1][row, :, -len(ids) :], alone.keys[1][0], atol=1e-5, rtol=1e-4)
+        assert prefix.mask is not None
+        assert int(prefix.mask[row].sum()) == len(ids)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma"])
+def test_greedy_sampling_equals_generate(family):
+    model = tiny_model(family)
+    head = random_ids(70, seed=5)
+    contexts = [head + random_ids(n, seed=n) for n in (3, 12, 25)] + [random_ids(40, seed=6)]
+    greedy = SamplingSettings(temperature=0, max_new_tokens=24)
+    drawn = sample(model, contexts, 2, greedy, eos=frozenset({1}), generator=torch.Generator())
+    for ids, rows in zip(contexts, drawn, strict=True):
+        out = model.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False, eos_token_id=1, pad_token_id=1)
+        expected = out[0, len(ids) :].tolist()
+        assert rows[0][0] == rows[1][0] == expected
+
+
+def test_rows_that_end_early_leave_the_others_alone():
+    model = tiny_model("llama")
+    contexts = [random_ids(9, seed=s) for s in range(5)]
+    settings = SamplingSettings(temperature=0, max_new_tokens=20)
+    alone = [
+        sample(model, [ids], 1, settings, eos=frozenset(), generator=torch.Generator())[0][0][0] for ids in contexts
+    ]
+    ends = frozenset({alone[0][4], alone[3][9]})
+    together = sample(model, contexts, 1, settings, eos=ends, generator=torch.Generator())
+    for expected, rows in zip(alone, together, strict=True):
+        ids, logprobs, finished = rows[0]
+        stop = next((i + 1 for i, token in enumerate(expected) if token in ends), len(expected))
+        assert ids == expected[:stop]
+        assert len(logprobs) == stop
+        assert finished == (stop < len(expected) or expected[-1] in ends)
+
+
+def test_sampled_frequencies_match_the_softmax():
+    model = tiny_model("qwen3", vocab=24)
+    context = random_ids(8, seed=1, vocab=24)
+    settings = SamplingSettings(temperature=1.5, top_k=8, max_new_tokens=1, max_rows=4000)
+    generator = torch.Generator().manual_seed(0)
+    rows = sample(model, [context], 4000, settings, eos=frozenset(), generator=generator)[0]
+    counts = torch.bincount(torch.tensor([ids[0] for ids, _, _ in rows]), minlength=24)
+    with torch.no_grad():
+        logits = model(torch.tensor([context])).logits[0, -1]
+    expected = warped(logits, 1.5, 8).exp()
+    kept = expected > 0
+    assert int(kept.sum()) == 8
+    assert int(counts[~kept].sum()) == 0
+    assert chisquare(counts[kept].numpy(), (expected[kept] / expected[kept].sum() * 4000).double().numpy()).pvalue > 0.01
+
+
+def test_sampling_log_probabilities_are_those_of_the_update():
+    model = tiny_model("llama")
+    settings = SamplingSettings(temperature=0.8, top_k=12, max_new_tokens=16)
+    contexts = [random_ids(30, seed=1), random_ids(17, seed=2)]
+    drawn = sample(model, contexts, 3, settings, eos=frozenset({1}), generator=torch.Generator().manual_seed(4))
+    for context, rows in zip(contexts, drawn, strict=True):
+        logprobs = group_logprobs(model, context, [tuple(ids) for ids, _, _ in rows], settings)
+        for row, (ids, sampled, _) in enumerate(rows):
+            torch.testing.assert_close(logprobs[row, : len(ids)], torch.tensor(sampled), atol=1e-4, rtol=0)
