@@ -89,6 +89,8 @@ class Toolbox:
             tool.validate(call.arguments)
         except fastjsonschema.JsonSchemaValueException as violation:
             return _violation(call.name, violation)
+        except OverflowError:  # multipleOf on a number beyond float
+            return FormatError("constraint_violation", f"{call.name}: a number is out of range")
         return None
 
 
@@ -136,7 +138,9 @@ def _split_think(text: str) -> tuple[str | None, str]:
 
 def _segments(text: str) -> tuple[str, list[str], list[FormatError]]:
     """Text outside of call tags, the text of each call, and what is wrong with the tags."""
-    outside, inside, errors, start, opened = [], [], [], 0, False
+    outside: list[str] = []
+    inside: list[str] = []
+    errors, start, opened = [], 0, False
     for tag in _TAG.finditer(text):
         (inside if opened else outside).append(text[start : tag.start()])
         closes = tag.group() == _CLOSE
@@ -200,7 +204,7 @@ def _compile(spec_json: str) -> _Tool:
         raise ToolSpecError(f"tool '{name}': only references within the schema ('#…') are allowed")
     try:
         validate = fastjsonschema.compile(schema, use_default=False)
-    except (fastjsonschema.JsonSchemaException, ValueError, TypeError, AttributeError, SyntaxError) as error:
+    except (fastjsonschema.JsonSchemaException, ValueError, TypeError, AttributeError, SyntaxError, re.error) as error:
         raise ToolSpecError(f"tool '{name}': its schema does not compile: {error}") from error
     return _Tool(name, schema["properties"], validate)
 

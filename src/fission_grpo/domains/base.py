@@ -14,8 +14,12 @@ from fission_grpo.chat import ToolCall, ToolSpec
 class ToolError(Exception):
     """A tool refused a call. The message is what the model reads: what is wrong, never a traceback.
 
-    A method raises before it changes anything: a failed call leaves the state as it was.
+    A method raises before it changes anything: a failed call leaves the state as it was. The message is always one
+    line, whatever the caller's values that it quotes.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
 
 
 class Domain:

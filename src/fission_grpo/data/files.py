@@ -1,0 +1,97 @@
+"""Decisions and tasks as JSONL files, checked line by line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from fission_grpo.chat import Decision, Task
+from fission_grpo.toolcall import Toolbox
+
+Record = TypeVar("Record", Decision, Task)
+
+
+class DataError(ValueError):
+    """A data file cannot be used. The message is one line: file, line number, what is wrong."""
+
+
+def read_decisions(path: str | Path) -> list[Decision]:
+    """The decisions of a JSONL file. Raises DataError, also for a target that its own tools do not accept."""
+    return _read(path, Decision, _check_decision)
+
+
+def read_tasks(path: str | Path) -> list[Task]:
+    """The tasks of a JSONL file. Raises DataError."""
+    return _read(path, Task, lambda task: None)
+
+
+def write_decisions(path: str | Path, decisions: Iterable[Decision]) -> None:
+    """Writes decisions as JSONL, creating the folder where needed."""
+    _write(path, decisions)
+
+
+def write_tasks(path: str | Path, tasks: Iterable[Task]) -> None:
+    """Writes tasks as JSONL, creating the folder where needed."""
+    _write(path, tasks)
+
+
+def _write(path: str | Path, records: Iterable[Decision] | Iterable[Task]) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text("".join(record.to_line() + "\n" for record in records), encoding="utf-8")
+
+
+def _read(path: str | Path, model: type[Record], check: Callable[[Record], str | None]) -> list[Record]:
+    records: dict[str, Record] = {}
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = _parse(line, model)
+            problem = f"duplicate id '{record.id}'" if record.id in records else check(record)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: {_first(error)}") from None
+        if problem:
+            raise DataError(f"{path}:{number}: {problem}")
+        records[record.id] = record
+    return list(records.values())
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+
+
+def _parse(line: str, model: type[Record]) -> Record:
+    return model.model_validate(json.loads(line))
+
+
+def _first(error: ValueError) -> str:
+    """The error in one line."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"invalid JSON at column {error.colno}: {error.msg}"
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'record'}: {first['msg']}"
+    return str(error).splitlines()[0]
+
+
+def _check_decision(decision: Decision) -> str | None:
+    """What pydantic does not see: how the dialogue ends, and whether the target fits the decision's own tools."""
+    if not decision.messages or decision.messages[-1].get("role") not in ("user", "tool"):
+        return "messages: must end in a user or tool message"
+    try:
+        toolbox = Toolbox(decision.tools)
+        problems = filter(None, map(toolbox.check, decision.calls))
+        return next((f"target: {problem.message}" for problem in problems), None)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return f"tools or target not in OpenAI form: {type(error).__name__}: {error}"

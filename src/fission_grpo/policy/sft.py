@@ -1,0 +1,101 @@
+"""The warm start: supervised fine-tuning of a LoRA on clean trajectories, by TRL's SFTTrainer and PEFT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from pydantic import Field
+from trl import SFTConfig, SFTTrainer
+
+from fission_grpo.chat import Decision, Rollout
+from fission_grpo.policy.load import LoraSettings, ModelError, ModelSettings, load, lora_config
+from fission_grpo.policy.template import Template
+from fission_grpo.settings import Settings
+
+
+class SftSettings(Settings):
+    """One pass or more over clean trajectories."""
+
+    epochs: float = Field(1.0, gt=0)
+    """Passes over the data."""
+    batch_size: int = Field(8, ge=1)
+    """Trajectories per optimiser step."""
+    micro_batch_size: int = Field(1, ge=1)
+    """Trajectories per forward pass."""
+    lr: float = Field(5e-4, gt=0)
+    """Peak learning rate."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps during which the learning rate rises."""
+
+
+def trajectories(decisions: Sequence[Decision], template: Template) -> list[dict[str, list[int]]]:
+    """Tokens and loss mask of every trajectory; decisions that continue the one before them share its tokens.
+
+    The ids grow exactly as they do when the policy acts: by appending. Each entry has `input_ids` and
+    `completion_mask` (1 on assistant tokens, end of turn included).
+    """
+    examples: list[dict[str, list[int]]] = []
+    for before, decision in zip([None, *decisions[:-1]], decisions, strict=True):
+        if before is not None and _continues(before, decision):
+            example = examples[-1]
+            ids = template.extend(tuple(example["input_ids"][:-turn]), rollout, decision.messages[len(before.messages) + 1 :])
+        else:
+            example = {"input_ids": [], "completion_mask": []}
+            examples.append(example)
+            ids = template.encode(decision.messages, decision.tools)
+        rollout = _reference_rollout(decision, template)
+        turn = len(rollout.ids)
+        example["completion_mask"] += [0] * (len(ids) - len(example["input_ids"])) + [1] * turn
+        example["input_ids"] = [*ids, *rollout.ids]
+    return examples
+
+
+def _continues(before: Decision, decision: Decision) -> bool:
+    known = len(before.messages)
+    return before.tools == decision.tools and len(decision.messages) > known and decision.messages[:known] == before.messages
+
+
+def _reference_rollout(decision: Decision, template: Template) -> Rollout:
+    text = template.reference(decision)
+    tokenizer = template.tokenizer
+    ids = (*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
+    return Rollout(text, ids, (0.0,) * len(ids))
+
+
+def train(model: ModelSettings, decisions: Sequence[Decision], settings: SftSettings, out: Path, seed: int) -> dict[str, Any]:
+    """Trains a fresh LoRA and writes the adapter to `out`; returns TRL's metrics. Raises ModelError without `lora`."""
+    if model.lora is None:
+        raise ModelError("sft trains a LoRA: set model.lora")
+    network, template = load(model, trainable=False)
+    network.requires_grad_(True)  # PEFT freezes what it does not train
+    arguments = SFTConfig(
+        output_dir=str(out),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.micro_batch_size,
+        gradient_accumulation_steps=max(1, settings.batch_size // settings.micro_batch_size),
+        learning_rate=settings.lr,
+        lr_scheduler_type="cosine",
+        warmup_steps=settings.warmup,
+        completion_only_loss=True,
+        max_length=None,
+        gradient_checkpointing=False,
+        bf16=False,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        seed=seed,
+    )
+    trainer = SFTTrainer(
+        model=network,
+        args=arguments,
+        train_dataset=Dataset.from_list(trajectories(decisions, template)),
+        processing_class=template.tokenizer,
+        peft_config=lora_config(model.lora),
+    )
+    result = trainer.train()
+    trainer.model.save_pretrained(str(out))
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return {**result.metrics, "first_loss": losses[0], "last_loss": losses[-1], "examples": len(trainer.train_dataset)}
