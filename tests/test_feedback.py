@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fission_grpo.chat import Decision, ToolCall
+from fission_grpo.chat import MAX_ERROR_CHARACTERS, Decision, ToolCall
 from fission_grpo.feedback import (
-    MAX_CHARACTERS,
     STATIC_SENTENCE,
     Failure,
     diagnose,
@@ -467,7 +466,7 @@ def test_guard_never_raises(message: str, value: Any) -> None:
 def test_a_deeply_nested_call_gets_feedback(depth: int) -> None:
     nested = '{"name": "book", "arguments": {"extra": ' + '{"a": ' * depth + "1" + "}" * (depth + 2)
     failed = failure([ToolCall("book", {"extra": {"b": 1}})], f"<tool_call>{nested}</tool_call>")
-    assert diagnose(failed, {"rules": rules_feedback}).source in ("format", "rules")
+    assert diagnose(failed, {"format": format_feedback, "rules": rules_feedback}).source in ("format", "rules")
 
 
 # --- sources and their order
@@ -482,14 +481,14 @@ UNCLOSED = failure([STATUS], "<tool_call>{}")
 
 
 def test_a_format_error_asks_no_other_source() -> None:
-    found = diagnose(UNCLOSED, {"other": says("never heard")})
+    found = diagnose(UNCLOSED, {"format": format_feedback, "other": says("never heard")})
     assert (found.source, found.refused) == ("format", ())
     assert found.text == "ERROR: tool call 1: <tool_call> is not closed by </tool_call>"
 
 
 def test_a_refused_format_message_falls_back_to_static() -> None:
     leaking = FormatError("no_call", "expected boiler")
-    found = diagnose(failure([STATUS], "hello", errors=(leaking,)), {"other": says("fine")})
+    found = diagnose(failure([STATUS], "hello", errors=(leaking,)), {"format": format_feedback, "other": says("fine")})
     assert (found.text, found.source, found.refused) == (STATIC_SENTENCE, "static", ("format",))
 
 
@@ -526,7 +525,7 @@ def test_feedback_is_one_line_with_the_prefix(said: str, heard: str) -> None:
 @pytest.mark.parametrize("text", ["bad title " * 100, "x" * 1000])
 def test_feedback_is_bounded(text: str) -> None:
     found = diagnose(SECRET, {"s": says(text)}).text
-    assert len(found) <= MAX_CHARACTERS
+    assert len(found) <= MAX_ERROR_CHARACTERS
     assert found.endswith("…")
     assert "titl…" not in found
 

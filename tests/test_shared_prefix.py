@@ -6,7 +6,7 @@ from conftest import tiny_model
 from scipy.stats import chisquare
 
 from fission_grpo.policy.load import LoraSettings, add_lora
-from fission_grpo.policy.sample import SamplingSettings, prefill, sample, warped
+from fission_grpo.policy.sample import HeldPrefixes, SamplingSettings, prefill, sample, warped
 from fission_grpo.policy.update import group_logprobs, group_logprobs_unshared
 
 EVERYTHING = SamplingSettings(temperature=1.0, top_k=0)
@@ -89,6 +89,19 @@ def test_greedy_sampling_equals_generate(family):
         assert rows[0][0] == rows[1][0] == expected
 
 
+def test_a_context_that_continues_a_held_one_prefills_as_if_alone():
+    model, held = tiny_model("qwen3"), HeldPrefixes()
+    first = [random_ids(20, seed=1), random_ids(33, seed=2)]
+    greedy = SamplingSettings(temperature=0, max_new_tokens=6)
+    sample(model, first, 1, greedy, eos=frozenset(), generator=torch.Generator(), held=held)
+    longer = [first[1] + random_ids(9, seed=3), random_ids(12, seed=4), first[0] + random_ids(1, seed=5)]
+    assert held.find(longer[0]).length == 33
+    warm = sample(model, longer, 1, greedy, eos=frozenset(), generator=torch.Generator(), held=held)
+    cold = sample(model, longer, 1, greedy, eos=frozenset(), generator=torch.Generator())
+    assert [rows[0][0] for rows in warm] == [rows[0][0] for rows in cold]
+    assert held.find(first[0] + (5,)) is None
+
+
 def test_rows_that_end_early_leave_the_others_alone():
     model = tiny_model("llama")
     contexts = [random_ids(9, seed=s) for s in range(5)]
@@ -119,7 +132,8 @@ def test_sampled_frequencies_match_the_softmax():
     kept = expected > 0
     assert int(kept.sum()) == 8
     assert int(counts[~kept].sum()) == 0
-    assert chisquare(counts[kept].numpy(), (expected[kept] / expected[kept].sum() * 4000).double().numpy()).pvalue > 0.01
+    predicted = (expected[kept] / expected[kept].sum() * 4000).double()
+    assert chisquare(counts[kept].numpy(), predicted.numpy()).pvalue > 0.01
 
 
 def test_sampling_log_probabilities_are_those_of_the_update():

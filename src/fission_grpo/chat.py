@@ -109,11 +109,31 @@ class Rollout:
 
 
 ERROR_PREFIX = "ERROR: "
+MAX_ERROR_CHARACTERS = 300
+"""Longest error, prefix included (ours)."""
 
 
 def error_message(text: str) -> str:
-    """How every error reaches the model, in training and in evaluation: one line that begins with `ERROR: `."""
-    return text if text.startswith(ERROR_PREFIX) else ERROR_PREFIX + text
+    """How every error reaches the model, in training and in evaluation: one line after `ERROR: `, cut at a word."""
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    line = " ".join(_harmless(printable).split())
+    line = line if line.startswith(ERROR_PREFIX) else ERROR_PREFIX + line
+    return line if len(line) <= MAX_ERROR_CHARACTERS else line[: MAX_ERROR_CHARACTERS - 1].rsplit(" ", 1)[0] + "…"
+
+
+def result_message(result: Any) -> str:
+    """How every result of a tool reaches the model: compact JSON."""
+    return _harmless(json.dumps(result, ensure_ascii=False, separators=(",", ":")))
+
+
+def _harmless(text: str) -> str:
+    """Text from outside, in which no quoted control token (`<|im_end|>`) can end a chat turn."""
+    return text.replace("<|", "< |")
+
+
+def tool_message(content: str) -> Message:
+    """A tool's answer in OpenAI form."""
+    return {"role": "tool", "content": content}
 
 
 def assistant_message(content: str, calls: Sequence[ToolCall]) -> Message:

@@ -82,9 +82,7 @@ def corrective(
     context: Context, ids: tuple[int, ...], failed_ids: Sequence[int], attempt: Attempt, born: int
 ) -> Context:
     """The corrective sample of a failed attempt; `ids` are the tokens of [x ; τ_err ; f]. Same y*."""
-    return replace(
-        context, ids=ids, trail=(*context.trail, attempt), born=born, key=error_key(context, failed_ids)
-    )
+    return replace(context, ids=ids, trail=(*context.trail, attempt), born=born, key=error_key(context, failed_ids))
 
 
 class LifoBuffer:
@@ -143,9 +141,7 @@ class LifoBuffer:
         self._samples.clear()
         for entry in state:
             trail = tuple(Attempt(**attempt) for attempt in entry["trail"])
-            sample = Context(
-                decisions[entry["decision"]], tuple(entry["ids"]), trail, entry["born"], entry["key"]
-            )
+            sample = Context(decisions[entry["decision"]], tuple(entry["ids"]), trail, entry["born"], entry["key"])
             self._samples[sample.key] = sample
         return self
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any, Literal, NoReturn
 import fastjsonschema
 
 from fission_grpo.chat import ToolCall
+from fission_grpo.errors import UserError
 
 FormatKind = Literal[
     "unbalanced_think",
@@ -59,7 +61,7 @@ class ParsedTurn:
     errors: tuple[FormatError, ...]
 
 
-class ToolSpecError(ValueError):
+class ToolSpecError(UserError, ValueError):
     """A tool spec that is not valid OpenAI form or whose schema does not compile."""
 
 
@@ -163,7 +165,7 @@ def _tag_error(opened: bool, number: int) -> FormatError:
 def _read_call(segment: str, number: int) -> ToolCall | FormatError:
     text = segment.strip()
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_number)
     except json.JSONDecodeError as error:
         found = f"invalid JSON at column {error.pos + 1}: {error.msg[0].lower()}{error.msg[1:]}"
         return FormatError("invalid_json", f"tool call {number}: {found}", column=error.pos + 1)
@@ -181,6 +183,14 @@ def _read_call(segment: str, number: int) -> ToolCall | FormatError:
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _number(text: str) -> float | int:
+    """Numbers are equal by value: 21.0 is the integer 21. Raises ValueError for what no float holds."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("a number is out of range")
+    return int(value) if value.is_integer() else value
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from accelerate.utils import gather_object
 from pydantic import Field
 
-from fission_grpo.chat import Decision, Message, Rollout
+from fission_grpo.chat import Decision, Rollout, tool_message
 from fission_grpo.feedback import Failure, Feedback
 from fission_grpo.fission import Attempt, Context, FissionSettings, LifoBuffer, Trigger, corrective, is_error
 from fission_grpo.policy import Group, Policy
@@ -190,8 +190,7 @@ class Trainer:
                 continue
             failure = Failure(group.context.decision, one.rollout.text, one.turn, one.reward.format_errors)
             feedback = group.feedback[index] = self.diagnose(failure)
-            answer: Message = {"role": "tool", "content": feedback.text}
-            ids = self.policy.extend(group.context.ids, one.rollout, [answer])
+            ids = self.policy.extend(group.context.ids, one.rollout, [tool_message(feedback.text)])
             attempt = Attempt(one.rollout.text, feedback.text, feedback.source, one.reward.total)
             if len(ids) <= limit:
                 group.samples[index] = corrective(
@@ -203,12 +202,19 @@ class Trainer:
         rewards = [one.reward for g in groups for one in g.scored]
         errors = [error for g in groups for error in g.errors]
         feedback = [f for g in groups for f in g.feedback.values()]
-        kinds = Counter(r.format_errors[0].kind if r.format_errors else "semantic" for r, e in zip(rewards, errors, strict=True) if e)
+        kinds = Counter(
+            r.format_errors[0].kind if r.format_errors else "semantic"
+            for r, e in zip(rewards, errors, strict=True)
+            if e
+        )
         count = max(1, len(rewards))
         return {
             "update": self.updates.total(),
             "stage": stage,
-            **{f"reward/{part}": sum(getattr(r, part) for r in rewards) / count for part in ("total", "fmt", "corr", "length")},
+            **{
+                f"reward/{part}": sum(getattr(r, part) for r in rewards) / count
+                for part in ("total", "fmt", "corr", "length")
+            },
             "errors": sum(errors) / count,
             "errors_by_kind": {kind: n / count for kind, n in sorted(kinds.items())},
             "groups/all_wrong": sum(all(g.errors) for g in groups) / max(1, len(groups)),
@@ -241,14 +247,14 @@ class _Clock:
     """Seconds per phase of one update, and of the whole run."""
 
     def __init__(self, before: float = 0.0) -> None:
-        self._phases: Counter[str] = Counter()
+        self._phases: dict[str, float] = {}
         self._start = time.perf_counter() - before
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self._phases[phase] += time.perf_counter() - start  # type: ignore[assignment]
+        self._phases[phase] = self._phases.get(phase, 0.0) + time.perf_counter() - start
 
     def read(self) -> dict[str, float]:
         """Seconds per phase since the last reading."""

@@ -3,7 +3,7 @@
 from fission_grpo.data.files import DataError, read_decisions, read_tasks, write_decisions, write_tasks
 from fission_grpo.data.scenarios.goals import Split
 from fission_grpo.data.tasks import generate_tasks
-from fission_grpo.data.trajectory import decisions, play_turn, replay, replay_calls, tool_content
+from fission_grpo.data.trajectory import decisions, play_turn, replay, replay_calls
 
 __all__ = [
     "DataError",
@@ -15,7 +15,6 @@ __all__ = [
     "read_tasks",
     "replay",
     "replay_calls",
-    "tool_content",
     "write_decisions",
     "write_tasks",
 ]

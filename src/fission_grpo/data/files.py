@@ -10,12 +10,13 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from fission_grpo.chat import Decision, Task
+from fission_grpo.errors import UserError
 from fission_grpo.toolcall import Toolbox
 
 Record = TypeVar("Record", Decision, Task)
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """A data file cannot be used. The message is one line: file, line number, what is wrong."""
 
 

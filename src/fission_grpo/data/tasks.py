@@ -27,6 +27,9 @@ LEADS = (
 )
 """Kinds of the first turn, in rotation; a missing parameter, once supplied, makes a call."""
 
+SHOWN = 5
+"""Tools a task shows: those its reference needs, and others of the domain to distract."""
+
 Told = Callable[[Pattern, Goal, Words], list[Turn]]
 
 
@@ -78,7 +81,16 @@ def _compose(split: Split, rng: random.Random, domain: str, lead: str) -> Task |
         tools = [tool for tool in tools if tool not in goal.tools]
     _execute(world, pattern, turns)
     turns += _follow_up(world, words, scenario, goal.claims, tools, rng.choice((0, 1, 1, 2)))
-    return Task(id="", domain=domain, tools=tools, initial_state=state, turns=turns[:3])
+    shown = _shown(tools, turns[:3], rng)
+    return Task(id="", domain=domain, tools=shown, initial_state=state, turns=turns[:3])
+
+
+def _shown(tools: Sequence[str], turns: Sequence[Turn], rng: random.Random) -> list[str]:
+    """The tools the turns need, filled up with distractors, in the domain's order."""
+    needed = {call.name for turn in turns for step in turn.calls for call in step}
+    others = [tool for tool in tools if tool not in needed]
+    shown = needed | set(rng.sample(others, max(0, min(len(others), SHOWN - len(needed)))))
+    return [tool for tool in tools if tool in shown]
 
 
 def _follow_up(

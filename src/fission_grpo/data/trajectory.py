@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from fission_grpo.chat import Decision, Message, Task, ToolCall, Turn, assistant_message
+from fission_grpo.chat import Decision, Message, Task, ToolCall, Turn, assistant_message, result_message, tool_message
 from fission_grpo.domains import DOMAINS, Domain, ToolError
 
 
@@ -26,12 +25,7 @@ def play_turn(domain: Domain, turn: Turn) -> list[Message]:
 def _play_step(domain: Domain, calls: Sequence[ToolCall]) -> Iterator[Message]:
     yield assistant_message("", calls)
     for call in calls:
-        yield {"role": "tool", "content": tool_content(domain.call(call))}
-
-
-def tool_content(result: Any) -> str:
-    """A tool's result as the model reads it: compact JSON."""
-    return json.dumps(result, ensure_ascii=False, separators=(",", ":"))
+        yield tool_message(result_message(domain.call(call)))
 
 
 def decisions(task: Task) -> list[Decision]:

@@ -95,6 +95,7 @@ def _derive(owner: str, tool: str, method: Any) -> tuple[type[BaseModel], ToolSp
         fields[name] = (hints[name], Field(default, description=described[name]))
     model = create_model(tool, __config__=ConfigDict(extra="forbid"), **fields)
     parameters = _without_titles(model.model_json_schema())
+    del parameters["additionalProperties"]  # every tool refuses unknown arguments; the model's context need not say so
     parameters.setdefault("properties", {})
     parameters.setdefault("required", [])
     return model, {"type": "function", "function": {"name": tool, "description": summary, "parameters": parameters}}

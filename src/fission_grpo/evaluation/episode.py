@@ -13,7 +13,18 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, Self
 
-from fission_grpo.chat import Message, Rollout, Task, ToolCall, ToolSpec, Turn, assistant_message, error_message
+from fission_grpo.chat import (
+    Message,
+    Rollout,
+    Task,
+    ToolCall,
+    ToolSpec,
+    Turn,
+    assistant_message,
+    error_message,
+    result_message,
+    tool_message,
+)
 from fission_grpo.domains.base import Domain, ToolError
 from fission_grpo.toolcall import FormatError, ParsedTurn, Toolbox, parse, render
 
@@ -209,7 +220,7 @@ def _take(rollout: Rollout, toolbox: Toolbox, world: Domain) -> _Move:
     parsed = parse(rollout.text, toolbox)
     invocation = _invocation(rollout, parsed)
     if errors := _format_errors(rollout, parsed):
-        answer = _refusal("; ".join(error.message for error in errors))
+        answer = tool_message(error_message("; ".join(error.message for error in errors)))
         failures = tuple(_Failure(error.kind, error.message, rollout.text) for error in errors)
         return _Move(assistant_message(rollout.text, ()), invocation, (answer,), failures=failures)
     if not parsed.calls:
@@ -229,10 +240,10 @@ def _execute(
         try:
             result = world.call(call)
         except ToolError as error:
-            answers.append(_refusal(str(error)))
+            answers.append(tool_message(error_message(str(error))))
             failures.append(_Failure("tool_error", str(error), render([call])))
         else:
-            answers.append(_tool_message(json.dumps(result, ensure_ascii=False)))
+            answers.append(tool_message(result_message(result)))
             results.add(_canonical(result))
     return tuple(answers), frozenset(results), tuple(failures)
 
@@ -275,16 +286,6 @@ def _replay(reference: Domain, turn: Turn, task_id: str) -> frozenset[str]:
     except ToolError as error:
         raise ValueError(f"task '{task_id}': its reference fails: {error}") from error
     return frozenset(results) if reference.snapshot() == before else frozenset()
-
-
-def _refusal(text: str) -> Message:
-    """An error as it reaches the model in training too: one line, in which no quoted control token can end the turn."""
-    printable = "".join(c if c.isprintable() else " " for c in text)
-    return _tool_message(error_message(" ".join(printable.replace("<|", "< |").split())))
-
-
-def _tool_message(content: str) -> Message:
-    return {"role": "tool", "content": content}
 
 
 def _canonical(value: Any) -> str:

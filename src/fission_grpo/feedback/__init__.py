@@ -29,32 +29,21 @@ __all__ = [
     "static_feedback",
 ]
 
-MAX_CHARACTERS = 300
-"""Longest feedback, prefix included (ours)."""
-
 
 def diagnose(failure: Failure, sources: Mapping[str, Source]) -> Feedback:
-    """The feedback f on one failure (paper §3.3.2): `format` for a format error, else the first source that may speak.
+    """The feedback f on one failure (paper §3.3.2): from the first of `sources` that may speak.
 
-    A source may speak when it has a message and the leak guard passes it; when none may, the static sentence is used.
+    On format errors only the source named `format` is asked, on wrong calls all others. A source may speak when it has
+    a message and the leak guard passes it; when none may, the static sentence is used: without sources, always
+    (Fission-Static).
     """
-    asked: Mapping[str, Source] = {"format": format_feedback} if failure.format_errors else sources
     refused: list[str] = []
-    for name, source in asked.items():
-        text = _one_line(source(failure) or "")
-        if text is None:
+    for name, source in sources.items():
+        said = source(failure) if (name == "format") == bool(failure.format_errors) else None
+        if not said or not said.strip():
             continue
+        text = error_message(said)
         if leaks(text, failure) is None:
             return Feedback(text, name, tuple(refused))
         refused.append(name)
     return Feedback(STATIC_SENTENCE, "static", tuple(refused))
-
-
-def _one_line(text: str) -> str | None:
-    """The message as it reaches the model, cut at a word; None where nothing is left of it."""
-    printable = "".join(c if c.isprintable() else " " for c in text)
-    line = " ".join(printable.replace("<|", "< |").split())  # a quoted control token must not end the chat turn
-    if not line:
-        return None
-    line = error_message(line)
-    return line if len(line) <= MAX_CHARACTERS else line[: MAX_CHARACTERS - 1].rsplit(" ", 1)[0][:MAX_CHARACTERS] + "…"

@@ -12,11 +12,11 @@ import torch
 from accelerate import Accelerator
 from peft import PeftModel
 
-from fission_grpo.chat import Decision, Message, Rollout
+from fission_grpo.chat import Decision, Rollout
 from fission_grpo.objective import ObjectiveSettings, group_advantages
 from fission_grpo.policy import checkpoint
 from fission_grpo.policy.load import ModelSettings, load
-from fission_grpo.policy.sample import SamplingSettings, sample
+from fission_grpo.policy.sample import HeldPrefixes, SamplingSettings, sample
 from fission_grpo.policy.template import Ids, Template
 from fission_grpo.policy.update import Group, OptimizerSettings, backward, optimizer, schedule
 
@@ -50,7 +50,7 @@ class Policy:
         """Token ids of a context x."""
         return self.template.encode(messages, tools)
 
-    def extend(self, ids: Ids, rollout: Rollout, messages: Sequence[Message]) -> Ids:
+    def extend(self, ids: Ids, rollout: Rollout, messages: Sequence[Mapping[str, Any]]) -> Ids:
         """The context after `rollout` and the messages that answered it; ids are appended, never re-encoded."""
         return self.template.extend(ids, rollout, messages)
 
@@ -59,13 +59,18 @@ class Policy:
         return self.template.length(self.template.reference(decision))
 
     def sample(
-        self, contexts: Sequence[Ids], group: int, counter: int, sampling: SamplingSettings | None = None
+        self,
+        contexts: Sequence[Ids],
+        group: int,
+        counter: int,
+        sampling: SamplingSettings | None = None,
+        held: HeldPrefixes | None = None,
     ) -> list[list[Rollout]]:
-        """`group` rollouts for each context. `counter` makes the draw reproducible."""
+        """`group` rollouts for each context. `counter` makes the draw reproducible; `held` as `sample` says."""
         generator = torch.Generator(device=self.model.device)
         generator.manual_seed(hash((self.seed, counter, self.accelerator.process_index)) & 0x7FFF_FFFF_FFFF_FFFF)
         settings = sampling or self.sampling
-        drawn = sample(self.network, contexts, group, settings, eos=self.eos, generator=generator)
+        drawn = sample(self.network, contexts, group, settings, eos=self.eos, generator=generator, held=held)
         return [[self._rollout(*row) for row in rows] for rows in drawn]
 
     def learn(self, optimization: OptimizerSettings, objective: ObjectiveSettings, updates: int) -> None:

@@ -74,7 +74,8 @@ def shared_prefix_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
     rows, heads, n, d = query.shape
-    contexts, kv_heads, length, _ = prefix.keys[module.layer_idx].shape
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    contexts, kv_heads, length, _ = prefix.keys[layer].shape
     group, per_kv = rows // contexts, heads // kv_heads
     scaling = d**-0.5 if scaling is None else scaling
 
@@ -86,7 +87,7 @@ def shared_prefix_attention(
         x = x.reshape(contexts, kv_heads, group, per_kv * n, x.shape[-1])
         return x.transpose(1, 2).reshape(rows, kv_heads, per_kv * n, x.shape[-1])
 
-    to_prefix = by_context(query) @ prefix.keys[module.layer_idx].transpose(-1, -2)
+    to_prefix = by_context(query) @ prefix.keys[layer].transpose(-1, -2)
     if prefix.mask is not None:
         to_prefix = to_prefix.masked_fill(~prefix.mask[:, None, None, :], float("-inf"))
     own = query.reshape(rows, kv_heads, per_kv * n, d) @ key.transpose(-1, -2)
@@ -98,7 +99,7 @@ def shared_prefix_attention(
     weights = torch.nn.functional.dropout(weights, dropout, training=module.training)
     prefix_weights, own_weights = weights.split([length, key.shape[2]], dim=-1)
     prefix_weights = prefix_weights.reshape(rows, heads, n, length)
-    out = by_row(by_context(prefix_weights) @ prefix.values[module.layer_idx]) + own_weights @ value
+    out = by_row(by_context(prefix_weights) @ prefix.values[layer]) + own_weights @ value
     return out.reshape(rows, heads, n, d).transpose(1, 2), None
 
 

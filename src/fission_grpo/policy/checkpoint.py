@@ -13,8 +13,10 @@ from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fission_grpo.errors import UserError
 
-class CheckpointError(RuntimeError):
+
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint could not be written or read; earlier ones are intact."""
 
 
@@ -38,7 +40,9 @@ def save(folder: Path, model: Any, adamw: torch.optim.Optimizer, state: dict[str
         scratch.rename(folder)
     except (OSError, RuntimeError) as error:  # safetensors reports a full disk as its own RuntimeError
         shutil.rmtree(scratch, ignore_errors=True)
-        raise CheckpointError(f"could not write checkpoint {folder}: {error}; earlier checkpoints are intact") from error
+        raise CheckpointError(
+            f"could not write checkpoint {folder}: {error}; earlier checkpoints are intact"
+        ) from error
 
 
 def save_model(folder: Path, model: Any) -> None:
@@ -50,7 +54,7 @@ def restore(folder: Path, model: Any, adamw: torch.optim.Optimizer) -> dict[str,
     """Loads weights and optimiser in place and returns the saved state. Raises CheckpointError."""
     try:
         state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        _restore_model(folder, model)
+        restore_model(folder, model)
         _restore_optimizer(load_file(folder / "optimizer.safetensors"), model, adamw)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"could not read checkpoint {folder}: {error}") from error
@@ -68,7 +72,8 @@ def checksum(model: Any) -> float:
     return float(sum(p.detach().double().abs().sum() for p in model.parameters() if p.requires_grad))
 
 
-def _restore_model(folder: Path, model: Any) -> None:
+def restore_model(folder: Path, model: Any) -> None:
+    """Loads the trained weights that `save_model` wrote, in place. Raises ValueError where they do not fit."""
     if isinstance(model, PeftModel):
         set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
         return

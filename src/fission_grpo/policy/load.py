@@ -10,6 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import Field
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from fission_grpo.errors import UserError
 from fission_grpo.policy import attention, embedded
 from fission_grpo.policy.template import Template, hermes_template
 from fission_grpo.settings import Settings
@@ -37,13 +38,13 @@ class ModelSettings(Settings):
     """Precision of the weights; LoRA weights are always fp32."""
     chat_template: str | None = None
     """Replaces the tokenizer's chat template: `hermes`, or a Jinja file."""
-    template_options: dict[str, Any] = {}
+    template_options: dict[str, Any] = Field(default_factory=dict)
     """Passed to the chat template, for example `{enable_thinking: false}` for Qwen3."""
     lora: LoraSettings | None = LoraSettings()
     """The trained adapter; null trains all weights."""
 
 
-class ModelError(ValueError):
+class ModelError(UserError, ValueError):
     """A model, adapter or tokenizer could not be loaded; says which and why."""
 
 
@@ -75,16 +76,16 @@ def add_lora(model: Any, lora: LoraSettings) -> Any:
 
 def lora_config(lora: LoraSettings) -> LoraConfig:
     """The settings as PEFT understands them."""
-    return LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
+    return LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
 def merge_adapter(model: Any, adapter: str) -> Any:
     """`model` with a saved adapter merged into its weights. Raises ModelError where there is none."""
     folder = embedded.warm_start_dir() if adapter == embedded.WARM_START else Path(adapter)
     if not (folder / "adapter_config.json").is_file() or not (folder / "adapter_model.safetensors").is_file():
-        raise ModelError(f"cannot load adapter '{adapter}': no adapter_config.json and adapter_model.safetensors in {folder}")
+        raise ModelError(
+            f"cannot load adapter '{adapter}': no adapter_config.json and adapter_model.safetensors in {folder}"
+        )
     try:
         return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     except (RuntimeError, ValueError) as error:

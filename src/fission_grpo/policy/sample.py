@@ -63,29 +63,63 @@ def sample(
     *,
     eos: frozenset[int],
     generator: torch.Generator,
+    held: HeldPrefixes | None = None,
 ) -> list[list[Sampled]]:
-    """`group` continuations of each context. Every context must have at least one token."""
+    """`group` continuations of each context. Every context must have at least one token.
+
+    `held` keeps keys and values for the next call, whose contexts may continue these: only while weights stand still.
+    """
     per_batch = max(1, settings.max_rows // group)
     results: list[list[Sampled]] = []
     for start in range(0, len(contexts), per_batch):
         batch = contexts[start : start + per_batch]
-        prefix, logits = prefill(model, batch)
+        prefix, logits = prefill(model, batch, held)
         lengths = torch.tensor([len(ids) for ids in batch], device=logits.device)
         results += _decode(model, prefix, lengths, logits, group, settings, eos, generator)
+    if held:
+        held.turn()
     return results
 
 
-def prefill(model: Any, contexts: Sequence[Ids]) -> tuple[Prefix, Tensor]:
+class HeldPrefixes:
+    """Keys and values of the contexts of one call, for those of the next that continue them."""
+
+    def __init__(self) -> None:
+        self._held: dict[Ids, Prefix] = {}
+        self._next: dict[Ids, Prefix] = {}
+
+    def find(self, ids: Ids) -> Prefix | None:
+        """The longest held prefix of `ids` that leaves at least one token to compute."""
+        found = [key for key in self._held if len(key) < len(ids) and ids[: len(key)] == key]
+        return self._held[max(found, key=len)] if found else None
+
+    def keep(self, ids: Ids, prefix: Prefix) -> None:
+        """Remembers a context for the next call."""
+        self._next[ids] = prefix
+
+    def turn(self) -> None:
+        """Ends a call: what it did not keep is forgotten."""
+        self._held, self._next = self._next, {}
+
+
+def prefill(model: Any, contexts: Sequence[Ids], held: HeldPrefixes | None = None) -> tuple[Prefix, Tensor]:
     """Keys and values of the contexts, padded on the left to one length, and the logits [C, V] after each.
 
-    Contexts that begin alike (one domain's tool specs, say) compute that beginning once.
+    Contexts that begin alike (one domain's tool specs, say) compute that beginning once; one that continues a held
+    prefix computes its new tokens only.
     """
-    order = sorted(range(len(contexts)), key=lambda i: contexts[i])
     computed: dict[int, tuple[Prefix, Tensor]] = {}
+    for i, ids in enumerate(contexts):
+        if held and (past := held.find(ids)):
+            computed[i] = _prefill_one(model, ids, past)
+    order = sorted((i for i in range(len(contexts)) if i not in computed), key=lambda i: contexts[i])
     for members, shared in _families([contexts[i] for i in order]):
         family = [order[m] for m in members]
         computed |= dict(zip(family, _prefill_family(model, [contexts[i] for i in family], shared), strict=True))
     prefixes, logits = zip(*(computed[i] for i in range(len(contexts))), strict=True)
+    if held:
+        for ids, prefix in zip(contexts, prefixes, strict=True):
+            held.keep(ids, prefix)
     return _stack(prefixes), torch.cat(logits)
 
 
@@ -115,18 +149,8 @@ def _prefill_family(model: Any, contexts: Sequence[Ids], shared: int) -> list[tu
     """Each context's own unpadded prefix and last logits [1, V]."""
     device = model.device
     if len(contexts) == 1:
-        cache = DynamicCache()
-        ids = torch.tensor([contexts[0]], device=device)
-        out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return [(Prefix.of(cache), out.logits[:, -1])]
-    head_cache = DynamicCache()
-    model(
-        input_ids=torch.tensor([contexts[0][:shared]], device=device),
-        past_key_values=head_cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    head = Prefix.of(head_cache)
+        return [_prefill_one(model, contexts[0])]
+    head, _ = _prefill_one(model, contexts[0][:shared])
     tails = [ids[shared:] for ids in contexts]
     longest = max(map(len, tails))
     padding = torch.tensor([longest - len(tail) for tail in tails], device=device)
@@ -146,6 +170,17 @@ def _prefill_family(model: Any, contexts: Sequence[Ids], shared: int) -> list[tu
     )
     own = Prefix.of(cache)
     return [(_joined(head, own, row, int(padding[row])), out.logits[row : row + 1, -1]) for row in range(len(tails))]
+
+
+def _prefill_one(model: Any, ids: Ids, past: Prefix | None = None) -> tuple[Prefix, Tensor]:
+    """A context's prefix, computed after `past`, and its last logits [1, V]."""
+    cache = DynamicCache()
+    if past:
+        for layer, (keys, values) in enumerate(zip(past.keys, past.values, strict=True)):
+            cache.update(keys, values, layer)
+    new = torch.tensor([ids[past.length if past else 0 :]], device=model.device)
+    out = model(input_ids=new, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return Prefix.of(cache), out.logits[:, -1]
 
 
 def _joined(head: Prefix, own: Prefix, row: int, skip: int) -> Prefix:

@@ -11,7 +11,7 @@ from pydantic import Field
 from trl import SFTConfig, SFTTrainer
 
 from fission_grpo.chat import Decision, Rollout
-from fission_grpo.policy.load import LoraSettings, ModelError, ModelSettings, load, lora_config
+from fission_grpo.policy.load import DTYPES, ModelError, ModelSettings, load, lora_config
 from fission_grpo.policy.template import Template
 from fission_grpo.settings import Settings
 
@@ -38,24 +38,29 @@ def trajectories(decisions: Sequence[Decision], template: Template) -> list[dict
     `completion_mask` (1 on assistant tokens, end of turn included).
     """
     examples: list[dict[str, list[int]]] = []
-    for before, decision in zip([None, *decisions[:-1]], decisions, strict=True):
+    before: Decision | None = None
+    context: tuple[int, ...] = ()
+    said = Rollout("", (), ())
+    for decision in decisions:
         if before is not None and _continues(before, decision):
-            example = examples[-1]
-            ids = template.extend(tuple(example["input_ids"][:-turn]), rollout, decision.messages[len(before.messages) + 1 :])
+            context = template.extend(context, said, decision.messages[len(before.messages) + 1 :])
         else:
-            example = {"input_ids": [], "completion_mask": []}
-            examples.append(example)
-            ids = template.encode(decision.messages, decision.tools)
-        rollout = _reference_rollout(decision, template)
-        turn = len(rollout.ids)
-        example["completion_mask"] += [0] * (len(ids) - len(example["input_ids"])) + [1] * turn
-        example["input_ids"] = [*ids, *rollout.ids]
+            context = template.encode(decision.messages, decision.tools)
+            examples.append({"input_ids": [], "completion_mask": []})
+        said, before = _reference_rollout(decision, template), decision
+        example = examples[-1]
+        example["completion_mask"] += [0] * (len(context) - len(example["input_ids"])) + [1] * len(said.ids)
+        example["input_ids"] = [*context, *said.ids]
     return examples
 
 
 def _continues(before: Decision, decision: Decision) -> bool:
     known = len(before.messages)
-    return before.tools == decision.tools and len(decision.messages) > known and decision.messages[:known] == before.messages
+    return (
+        before.tools == decision.tools
+        and len(decision.messages) > known
+        and decision.messages[:known] == before.messages
+    )
 
 
 def _reference_rollout(decision: Decision, template: Template) -> Rollout:
@@ -65,7 +70,9 @@ def _reference_rollout(decision: Decision, template: Template) -> Rollout:
     return Rollout(text, ids, (0.0,) * len(ids))
 
 
-def train(model: ModelSettings, decisions: Sequence[Decision], settings: SftSettings, out: Path, seed: int) -> dict[str, Any]:
+def train(
+    model: ModelSettings, decisions: Sequence[Decision], settings: SftSettings, out: Path, seed: int
+) -> dict[str, Any]:
     """Trains a fresh LoRA and writes the adapter to `out`; returns TRL's metrics. Raises ModelError without `lora`."""
     if model.lora is None:
         raise ModelError("sft trains a LoRA: set model.lora")
@@ -96,6 +103,7 @@ def train(model: ModelSettings, decisions: Sequence[Decision], settings: SftSett
         peft_config=lora_config(model.lora),
     )
     result = trainer.train()
+    trainer.model.to(DTYPES["bf16"])  # half the file; it is merged into bf16 weights anyway
     trainer.model.save_pretrained(str(out))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {**result.metrics, "first_loss": losses[0], "last_loss": losses[-1], "examples": len(trainer.train_dataset)}

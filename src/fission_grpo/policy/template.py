@@ -10,12 +10,13 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from fission_grpo.chat import Decision, Message, Rollout, assistant_message
+from fission_grpo.chat import Decision, Rollout, assistant_message
+from fission_grpo.errors import UserError
 
 Ids = tuple[int, ...]
 
 
-class TemplateError(ValueError):
+class TemplateError(UserError, ValueError):
     """The tokenizer's chat template is missing or cannot serve tool calling."""
 
 
@@ -40,7 +41,7 @@ class Template:
         """Token ids of a dialogue, ending where the assistant's turn begins."""
         return self._ids(self._text(messages, tools))
 
-    def extend(self, ids: Ids, rollout: Rollout, messages: Sequence[Message]) -> Ids:
+    def extend(self, ids: Ids, rollout: Rollout, messages: Sequence[Mapping[str, Any]]) -> Ids:
         """The context after `rollout` was sampled from `ids` and `messages` (user or tool) followed."""
         key = tuple((message["role"], message["content"]) for message in messages)
         after = self._ids(self._after(key))

@@ -141,7 +141,12 @@ def backward(
 
 
 def _group_loss(
-    model: Any, group: Group, objective: ObjectiveSettings, sampling: SamplingSettings, reference: Reference, rollouts: int
+    model: Any,
+    group: Group,
+    objective: ObjectiveSettings,
+    sampling: SamplingSettings,
+    reference: Reference,
+    rollouts: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     device = model.device
     responses = [rollout.ids for rollout in group.rollouts]
