@@ -8,6 +8,8 @@ from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, PreTrai
 import fission_grpo.policy.attention as attention
 from fission_grpo.policy.template import hermes_template
 
+torch.set_num_threads(1)  # tiny tensors: a second thread only costs
+
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
     """One token per byte plus ChatML's two marks."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -21,8 +23,9 @@ from fission_grpo.data import (
     write_decisions,
     write_tasks,
 )
-from fission_grpo.data.scenarios import SCENARIOS
-from fission_grpo.data.scenarios.goals import Pool
+from fission_grpo.data.scenarios import SCENARIOS, Scenario
+from fission_grpo.data.scenarios.goals import Pool, Words
+from fission_grpo.data.tasks import SHOWN
 from fission_grpo.domains import DOMAINS
 from fission_grpo.toolcall import Toolbox
 
@@ -102,8 +105,44 @@ def test_missing_turns_make_no_call(train: list[Task]) -> None:
     for task in train:
         for turn in task.turns:
             assert bool(turn.steps) != turn.kind.startswith("missing")
-        lacking = len(task.tools) < len(DOMAINS[task.domain].specs())
-        assert lacking == (task.turns[0].kind == "missing_function")
+
+
+def test_tasks_show_the_tools_they_need_and_as_many_distractors_as_fit(train: list[Task]) -> None:
+    for task in train:
+        needed = {call.name for turn in task.turns for step in turn.calls for call in step}
+        assert needed <= set(task.tools)
+        assert len(task.tools) == max(SHOWN, len(needed))
+        everything = [spec["function"]["name"] for spec in DOMAINS[task.domain].specs()]
+        assert task.tools == [name for name in everything if name in task.tools]
+
+
+def ways(scenario: Scenario, text: str) -> list[set[str]]:
+    """The tools that would do what a user's words ask: of every pattern they fit, in worlds drawn anew."""
+    found: list[set[str]] = []
+    for pattern in scenario.patterns:
+        said = [*pattern.phrases.train, *pattern.phrases.held_out]
+        if any(re.search(re.sub(r"\\{\w+\\}", ".+", re.escape(phrase)), text) for phrase in said):
+            for seed in range(20):
+                words = Words("train", random.Random(seed), scenario.pools)  # noqa: S311
+                goal = pattern.compose(scenario.build(words), words)
+                found += [goal.tools] if goal else []
+    return found
+
+
+def test_no_shown_tool_can_stand_in_for_a_missing_function(train: list[Task], held_out: dict[str, list[Task]]) -> None:
+    """No two tools of a domain do the same job, so a job is out of reach where one of its tools is not shown."""
+    missing = 0
+    for task in [*train, *held_out["validation"], *held_out["test"]]:
+        turn, shown = task.turns[0], set(task.tools)
+        if turn.kind not in ("missing_function", "call"):
+            continue
+        possible = ways(SCENARIOS[task.domain], turn.user)
+        assert possible, turn.user
+        assert any(way <= shown for way in possible) == (turn.kind == "call"), turn.user
+        missing += turn.kind == "missing_function"
+    assert missing >= 40
+    later = [turn.kind for task in train for turn in task.turns[1:]]
+    assert not any(kind.startswith("missing") for kind in later)
 
 
 def test_decisions_are_the_assistant_turns(train: list[Task]) -> None:

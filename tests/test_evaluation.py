@@ -216,7 +216,7 @@ def test_the_calls_after_a_failed_one_are_still_executed() -> None:
     assert episode.success
     assert [m["content"] for m in episode.messages if m["role"] == "tool"] == [
         "ERROR: raise_level: the level cannot exceed 10",
-        '{"level": 1}',
+        '{"level":1}',
         '"Lämpchen"',
     ]
     (error,) = episode.execution_errors

@@ -76,7 +76,8 @@ def policy_loss(batch: TokenBatch, weights: Tensor, settings: ObjectiveSettings)
     per_token = -torch.minimum(ratio * advantages, clipped * advantages)
     kl = torch.zeros_like(per_token)
     if batch.ref_logp is not None:
-        kl = kl_estimate(batch.logp, batch.ref_logp).masked_fill(~mask, 0.0)
+        # masked before the exp: 0 · inf of a padded token would be a NaN gradient
+        kl = kl_estimate(batch.logp.masked_fill(~mask, 0.0), batch.ref_logp.masked_fill(~mask, 0.0))
         per_token = per_token + settings.beta * kl
     loss = (per_token * mask * weights[:, None]).sum()
     with torch.no_grad():

@@ -105,8 +105,9 @@ def format_errors(turn: ParsedTurn, target: Sequence[ToolCall], *, finished: boo
 
 def attempted_calls(turn: ParsedTurn) -> int:
     """Number of calls the turn attempts, malformed ones included."""
-    malformed = {"unclosed_tag", "invalid_json", "not_an_object", "missing_name"}
-    return len(turn.calls) + sum(error.kind in malformed for error in turn.errors)
+    malformed = {"invalid_json", "not_an_object", "missing_name"}
+    closed = len(turn.calls) + sum(error.kind in malformed for error in turn.errors)
+    return max([closed, *(error.call or 0 for error in turn.errors if error.kind == "unclosed_tag")])
 
 
 def correctness(
@@ -134,7 +135,7 @@ def call_correctness(call: ToolCall, true: ToolCall, toolbox: Toolbox, *, alpha:
         return 1.0
     properties = toolbox.properties(true.name)
     total = sum(_argument_f1(name, call.arguments, true.arguments, properties) for name in names)
-    return alpha + (1 - alpha) * total / len(names)
+    return alpha + (1 - alpha) * (total / len(names))  # in this order an exact call is exactly 1
 
 
 _ABSENT = object()

@@ -39,7 +39,7 @@ class Policy:
     @classmethod
     def load(cls, settings: ModelSettings, sampling: SamplingSettings, *, trainable: bool, seed: int = 0) -> Policy:
         """The policy as the settings describe it. Raises ModelError or TemplateError."""
-        return cls(*load(settings, trainable=trainable), sampling, seed)
+        return cls(*load(settings, trainable=trainable, seed=seed), sampling, seed)
 
     @property
     def network(self) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel, set_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -38,7 +39,7 @@ def save(folder: Path, model: Any, adamw: torch.optim.Optimizer, state: dict[str
         if folder.exists():
             shutil.rmtree(folder)
         scratch.rename(folder)
-    except (OSError, RuntimeError) as error:  # safetensors reports a full disk as its own RuntimeError
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(scratch, ignore_errors=True)
         raise CheckpointError(
             f"could not write checkpoint {folder}: {error}; earlier checkpoints are intact"
@@ -56,7 +57,7 @@ def restore(folder: Path, model: Any, adamw: torch.optim.Optimizer) -> dict[str,
         state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         restore_model(folder, model)
         _restore_optimizer(load_file(folder / "optimizer.safetensors"), model, adamw)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"could not read checkpoint {folder}: {error}") from error
     return state
 

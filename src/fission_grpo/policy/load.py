@@ -48,8 +48,11 @@ class ModelError(UserError, ValueError):
     """A model, adapter or tokenizer could not be loaded; says which and why."""
 
 
-def load(settings: ModelSettings, *, trainable: bool) -> tuple[Any, Template]:
-    """The model (with a fresh LoRA where it is to be trained with one) and its template. Raises ModelError."""
+def load(settings: ModelSettings, *, trainable: bool, seed: int = 0) -> tuple[Any, Template]:
+    """The model (with a fresh LoRA, drawn from `seed`, where it is to be trained with one) and its template.
+
+    Raises ModelError, or TemplateError where the chat template cannot serve tool calling.
+    """
     folder = _resolve(settings.name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -58,6 +61,8 @@ def load(settings: ModelSettings, *, trainable: bool) -> tuple[Any, Template]:
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"cannot load model '{settings.name}': {_first_line(error)}") from error
+    if set(getattr(model.config, "layer_types", None) or ()) - {"full_attention"}:
+        raise ModelError(f"model '{settings.name}': sliding-window and hybrid attention are not supported yet")
     if settings.chat_template:
         tokenizer.chat_template = _chat_template(settings.chat_template)
     template = Template(tokenizer, settings.template_options)
@@ -65,6 +70,7 @@ def load(settings: ModelSettings, *, trainable: bool) -> tuple[Any, Template]:
         model = merge_adapter(model, settings.adapter)
     model.requires_grad_(False)
     if trainable:
+        torch.manual_seed(seed)
         model = add_lora(model, settings.lora) if settings.lora else model.requires_grad_(True)
     return model.eval(), template
 

@@ -104,6 +104,8 @@ def train(
     )
     result = trainer.train()
     trainer.model.to(DTYPES["bf16"])  # half the file; it is merged into bf16 weights anyway
+    trainer.model.peft_config["default"].base_model_name_or_path = model.name  # not where it lies on this machine
     trainer.model.save_pretrained(str(out))
+    (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; sft.json says what was done
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {**result.metrics, "first_loss": losses[0], "last_loss": losses[-1], "examples": len(trainer.train_dataset)}

@@ -10,7 +10,9 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from fission_grpo.chat import Decision, Rollout, assistant_message
+import jinja2
+
+from fission_grpo.chat import Decision, Rollout, ToolCall, assistant_message
 from fission_grpo.errors import UserError
 
 Ids = tuple[int, ...]
@@ -26,7 +28,7 @@ def hermes_template() -> str:
 
 
 class Template:
-    """A tokenizer's chat template. Raises TemplateError where it is missing or ignores tools."""
+    """A tokenizer's chat template. Raises TemplateError where it is missing, or ignores tools or their answers."""
 
     def __init__(self, tokenizer: Any, options: Mapping[str, Any] | None = None) -> None:
         self.tokenizer, self._options = tokenizer, dict(options or {})
@@ -36,6 +38,11 @@ class Template:
         if "probe_tool" not in self._text([{"role": "user", "content": "hi"}], [probe]):
             raise TemplateError("the chat template ignores tools: set model.chat_template to 'hermes' or to a file")
         self._after = lru_cache(maxsize=4096)(self._text_after_assistant)
+        if "probe_answer" not in self._after((("tool", "probe_answer"),)):
+            raise TemplateError(
+                "the chat template drops a tool's answer to a turn without a well-formed call: "
+                "set model.chat_template to 'hermes' or to a file"
+            )
 
     def encode(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> Ids:
         """Token ids of a dialogue, ending where the assistant's turn begins."""
@@ -66,13 +73,16 @@ class Template:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _text(self, messages: Sequence[Any], tools: Sequence[Any] | None, generate: bool = True) -> str:
-        return self.tokenizer.apply_chat_template(
-            list(messages),
-            tools=list(tools) if tools else None,
-            tokenize=False,
-            add_generation_prompt=generate,
-            **self._options,
-        )
+        try:
+            return self.tokenizer.apply_chat_template(
+                [_with_argument_objects(message) for message in messages],
+                tools=list(tools) if tools else None,
+                tokenize=False,
+                add_generation_prompt=generate,
+                **self._options,
+            )
+        except jinja2.TemplateError as error:
+            raise TemplateError(f"the chat template refuses a dialogue: {error}") from error
 
     def _text_after_assistant(self, key: tuple[tuple[str, str], ...]) -> str:
         """What the template puts between an assistant turn's last token and the next one's first."""
@@ -80,3 +90,18 @@ class Template:
         head = [{"role": "user", "content": "."}, {"role": "assistant", "content": mark}]
         text = self._text([*head, *({"role": role, "content": content} for role, content in key)], None)
         return text[text.index(mark) + len(mark) :]
+
+
+def _with_argument_objects(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The message with its calls' arguments as objects: JSON strings most templates would quote again, or refuse."""
+    if not message.get("tool_calls"):
+        return dict(message)
+    return {**message, "tool_calls": [_with_argument_object(entry) for entry in message["tool_calls"]]}
+
+
+def _with_argument_object(entry: dict[str, Any]) -> dict[str, Any]:
+    try:
+        arguments = ToolCall.from_openai(entry).arguments
+    except ValueError:  # not JSON: left as it is
+        return entry
+    return {**entry, "function": {**entry["function"], "arguments": arguments}}
