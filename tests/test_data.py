@@ -59,7 +59,7 @@ def test_counts_and_balance(train: list[Task], held_out: dict[str, list[Task]]) 
         missing = kinds["missing_parameter"] + kinds["missing_function"]
         assert 0.10 <= missing / kinds.total() <= 0.20
         assert set(Counter(task.domain for task in tasks).values()) == {len(tasks) // 3}
-        assert {len(task.turns) for task in tasks} == {1, 2, 3}
+        assert {len(task.turns) for task in tasks} == {1, 2, 3, 4}
         assert len(set(dialogues(tasks))) == len({task.id for task in tasks}) == len(tasks)
 
 
@@ -188,14 +188,15 @@ def broken(decision: Decision, **changes: object) -> str:
 def test_file_errors_name_the_line(tmp_path: Path, train: list[Task]) -> None:
     made = decisions(train[0])
     good = made[0].to_line()
-    wrong = json.dumps([ToolCall("set_light", {"room": 3}).to_openai()])
+    shown = made[1].tools[0]["function"]["name"]
+    wrong = json.dumps([ToolCall(shown, {"no such argument": 3}).to_openai()])
     path = tmp_path / "decisions.jsonl"
     for line, expected in {
         '{"id": ': r":2: invalid JSON at column \d+",
         good: r":2: duplicate id",
         broken(made[1], kind=3): r":2: kind: Input should be a valid string",
         broken(made[1], surplus=1): r":2: surplus: Extra inputs",
-        broken(made[1], target=wrong): r":2: target: set_light",
+        broken(made[1], target=wrong): rf":2: target: {shown}: ",
         broken(made[1], target='[{"type": "function"}]'): r":2: tools or target not in OpenAI form",
         broken(made[1], tools="[{"): r":2: tools: ",
         broken(made[1], messages=[]): r":2: messages: must end in",

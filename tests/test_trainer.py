@@ -169,9 +169,9 @@ def test_fission_updates_train_on_the_newest_failures_as_sampled(taught, tmp_pat
 
 
 def test_a_failed_recovery_is_fissioned_only_up_to_the_depth(taught, tmp_path):
-    shallow = Recorded(taught, tmp_path / "a", updates=8)
+    shallow = Recorded(taught, tmp_path / "a", updates=9, batch_size=4)
     shallow.trainer.run()
-    deep = Recorded(taught, tmp_path / "b", updates=8, max_depth=2)
+    deep = Recorded(taught, tmp_path / "b", updates=9, batch_size=4, max_depth=2)
     deep.trainer.run()
 
     def depths(run):
@@ -243,7 +243,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_intact(taught, tmp_path, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(CheckpointError, match="No space left on device.*earlier checkpoints are intact"):
+    with pytest.raises(CheckpointError, match=r"No space left on device.*earlier checkpoints are intact"):
         run.policy.save(run.folder / "step-000099", run.trainer.state())
     assert checkpoint.latest(run.folder) == before
     assert [path.name for path in run.folder.iterdir() if "99" in path.name] == []

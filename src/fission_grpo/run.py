@@ -41,21 +41,25 @@ class RunFolder:
         self.rollouts, self.checkpoints, self.eval = path / "rollouts", path / "checkpoints", path / "eval"
 
     @classmethod
-    def open(cls, config: Config) -> RunFolder:
-        """The config's folder, made where it is new. Raises RunError where it holds a run of another config."""
+    def of(cls, config: Config) -> RunFolder:
+        """The config's folder, existing or not. Raises RunError where it holds a run of another config."""
         folder = cls(Path(config.runs) / config.name)
-        resolved, file = config.model_dump(mode="json"), folder.path / "config.yaml"
+        file = folder.path / "config.yaml"
         if file.exists():
-            differing = _differences(yaml.safe_load(file.read_text(encoding="utf-8")) or {}, resolved)
+            held = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            differing = _differences(held, config.model_dump(mode="json"))
             if differing:
                 raise RunError(
                     f"{folder.path} holds a run of another config ({', '.join(differing[:3])} differ): "
                     "set another `name`, or delete the folder"
                 )
-        for needed in (folder.rollouts, folder.checkpoints, folder.eval):
-            needed.mkdir(parents=True, exist_ok=True)
-        file.write_text(dump_config(config), encoding="utf-8")
         return folder
+
+    def create(self, config: Config) -> None:
+        """Makes the folders and writes the config."""
+        for needed in (self.rollouts, self.checkpoints, self.eval):
+            needed.mkdir(parents=True, exist_ok=True)
+        (self.path / "config.yaml").write_text(dump_config(config), encoding="utf-8")
 
     def log(self, metrics: dict[str, Any], groups: Sequence[Explored]) -> None:
         """Appends one update's metrics, and writes all its rollouts."""
@@ -89,20 +93,21 @@ def train(config: Config, console: Console) -> dict[str, Any] | None:
 
     None where SIGINT stopped it: the same call goes on from there.
     """
-    folder = RunFolder.open(config)
+    folder = RunFolder.of(config)
     if folder.summary.exists():
-        console.print(f"{folder.path} is finished; delete it to run again")
+        _say(console, f"{folder.path} is finished; delete it to run again")
         return _report(folder, console)
     decisions, tasks = training_decisions(config.data), evaluation_tasks(config.tasks)
     policy = Policy.load(config.model, config.sampling, trainable=True, seed=config.seed)
     policy.learn(config.optimizer, config.objective, config.training.updates)
     trainer = _trainer(config, policy, decisions, folder, console)
+    folder.create(config)  # only now: what failed before has left nothing behind
     _resume(trainer, policy, folder, console)
     if not (folder.eval / "before.json").exists():
         _evaluate(policy, tasks, config.evaluation, folder.eval / "before.json", console)
     trainer.run()
     if trainer.stopping:
-        console.print(f"stopped after update {trainer.updates.total()}; the same command resumes")
+        _say(console, f"stopped after update {trainer.updates.total()}; the same command resumes")
         return None
     _evaluate(policy, tasks, config.evaluation, folder.eval / "after.json", console)
     checkpoint.save_model(folder.path / "model", policy.model)
@@ -192,7 +197,7 @@ def _trainer(
     def on_update(metrics: dict[str, Any], groups: list[Explored]) -> None:
         if policy.accelerator.is_main_process:
             folder.log(metrics, groups)
-            console.print(_line(metrics, config.training.updates))
+            _say(console, _line(metrics, config.training.updates))
 
     def save() -> None:
         policy.save(folder.checkpoints / f"step-{trainer.updates.total():06d}", trainer.state())
@@ -211,7 +216,7 @@ def _trainer(
     )
     if trainer.skipped:
         named = ", ".join(trainer.skipped[:5])
-        console.print(f"skipped {len(trainer.skipped)} decisions longer than sampling.max_context_tokens: {named}")
+        _say(console, f"skipped {len(trainer.skipped)} decisions longer than sampling.max_context_tokens: {named}")
     return trainer
 
 
@@ -220,7 +225,7 @@ def _resume(trainer: Trainer, policy: Policy, folder: RunFolder, console: Consol
     newest = checkpoint.latest(folder.checkpoints)
     if newest is not None:
         trainer.load_state(policy.restore(newest))
-        console.print(f"resuming from {newest}")
+        _say(console, f"resuming from {newest}")
     folder.rewind(trainer.updates.total())
 
 
@@ -228,13 +233,13 @@ def _evaluate(
     policy: Policy, tasks: Sequence[Task], settings: EvaluationSettings, file: Path, console: Console
 ) -> None:
     summary = write_evaluation(evaluate(policy, tasks, settings, console), file)
-    console.print(f"{file.stem}: {summary.success.value:.1%} of {summary.tasks} tasks succeed")
+    _say(console, f"{file.stem}: {summary.success.value:.1%} of {summary.tasks} tasks succeed")
 
 
 def _report(folder: RunFolder, console: Console) -> dict[str, Any]:
     before, after = (read_evaluation(folder.eval / f"{when}.json") for when in ("before", "after"))
     console.print(recovery_table({"before": before, "after": after}))
-    console.print(f"run: {folder.path}   rollouts: fission-grpo inspect {folder.path}")
+    _say(console, f"run: {folder.path}   rollouts: fission-grpo inspect {folder.path}")
     summary: dict[str, Any] = json.loads(folder.summary.read_text(encoding="utf-8"))
     return summary
 
@@ -300,6 +305,11 @@ def _update_of(line: str) -> float:
         return int(json.loads(line)["update"])
     except (ValueError, KeyError, TypeError):
         return float("inf")
+
+
+def _say(console: Console, text: str) -> None:
+    """One line, whole: a path that is wrapped cannot be copied."""
+    console.print(text, soft_wrap=True, highlight=False)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from accelerate.utils import gather_object
 from pydantic import Field
 
 from fission_grpo.chat import Decision, Rollout, tool_message
+from fission_grpo.errors import UserError
 from fission_grpo.feedback import Failure, Feedback
 from fission_grpo.fission import Attempt, Context, FissionSettings, LifoBuffer, Trigger, corrective, is_error
 from fission_grpo.policy import Group, Policy
@@ -28,6 +29,10 @@ from fission_grpo.toolcall import Toolbox
 
 Stage = Literal["standard", "fission"]
 Diagnose = Callable[[Failure], Feedback]
+
+
+class TrainerError(UserError, ValueError):
+    """There is nothing to train on."""
 
 
 class TrainingSettings(Settings):
@@ -168,7 +173,7 @@ class Trainer:
         fitting = [context for context in encoded if len(context.ids) <= limit]
         skipped = [context.decision.id for context in encoded if len(context.ids) > limit]
         if not fitting:
-            raise ValueError(f"no decision fits sampling.max_context_tokens = {limit}")
+            raise TrainerError(f"no decision fits sampling.max_context_tokens = {limit}")
         return fitting, skipped
 
     def _scored(self, context: Context, rollouts: Sequence[Rollout]) -> Explored:

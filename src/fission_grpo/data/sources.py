@@ -24,6 +24,8 @@ class DataSettings(Settings):
     """Built-in only: training tasks that the decisions are taken from."""
     seed: int = 0
     """Built-in only: draws other tasks."""
+    follow_ups: int = Field(2, ge=0)
+    """Built-in only: most goals that follow a task's first."""
     report_share: float = Field(1.0, ge=0, le=1)
     """Built-in only: share of the closing turns that is kept; they are a third of all turns, and easy."""
 
@@ -45,7 +47,7 @@ def training_decisions(settings: DataSettings) -> list[Decision]:
     """The decisions the settings mean. Raises DataError for a file that is missing or broken."""
     if settings.path != BUILTIN:
         return read_decisions(settings.path)
-    tasks = generate_tasks("train", settings.tasks, settings.seed)
+    tasks = generate_tasks("train", settings.tasks, settings.seed, follow_ups=settings.follow_ups)
     every = [decision for task in tasks for decision in decisions(task)]
     reports = [decision.id for decision in every if decision.kind == "report"]
     kept = {id for i, id in enumerate(reports) if _takes(i, settings.report_share)}

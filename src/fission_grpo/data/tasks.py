@@ -30,29 +30,35 @@ LEADS = (
 SHOWN = 5
 """Tools a task shows: those its reference needs, and others of the domain to distract."""
 
+DRAWS = 4
+"""Patterns tried for each follow-up wanted; many need a tool that is not shown, or touch what is settled."""
+
 Told = Callable[[Pattern, Goal, Words], list[Turn]]
 
 
-def generate_tasks(split: Split, count: int, seed: int, domains: Sequence[str] | None = None) -> list[Task]:
+def generate_tasks(
+    split: Split, count: int, seed: int, domains: Sequence[str] | None = None, follow_ups: int = 2
+) -> list[Task]:
     """`count` different tasks, the same for the same arguments, in rotation over domains and leading kinds.
 
+    Up to `follow_ups` further goals follow the first, as far as the tools shown serve them.
     Validation and test share phrasings and entities that training never sees, and no dialogue with each other.
     Raises RuntimeError when a reference solution fails: a defect of its pattern.
     """
-    candidates = _candidates(split, seed, tuple(domains or SCENARIOS))
+    candidates = _candidates(split, seed, tuple(domains or SCENARIOS), follow_ups)
     return [
         task.model_copy(update={"id": f"{split}-{seed}-{i:04d}"}) for i, task in enumerate(islice(candidates, count))
     ]
 
 
-def _candidates(split: Split, seed: int, domains: Sequence[str]) -> Iterator[Task]:
+def _candidates(split: Split, seed: int, domains: Sequence[str], follow_ups: int) -> Iterator[Task]:
     """Endless distinct tasks of a split."""
     rng, seen = random.Random(f"{split}/{seed}"), set()  # noqa: S311
     rotation = cycle([(domain, lead) for lead in LEADS for domain in domains])
     for domain, lead in rotation:
         task = None
         while task is None or (said := _said(task)) in seen or not _belongs(split, said):
-            task = _compose(split, rng, domain, lead)
+            task = _compose(split, rng, domain, lead, follow_ups)
         seen.add(said)
         yield task
 
@@ -66,7 +72,7 @@ def _belongs(split: Split, said: str) -> bool:
     return split == "train" or (zlib.crc32(said.encode()) % 2 == 0) == (split == "validation")
 
 
-def _compose(split: Split, rng: random.Random, domain: str, lead: str) -> Task | None:
+def _compose(split: Split, rng: random.Random, domain: str, lead: str, follow_ups: int) -> Task | None:
     """One task whose first turn is of kind `lead`; None where the drawn world does not offer it."""
     scenario = SCENARIOS[domain]
     words = Words(split, rng, scenario.pools)
@@ -80,9 +86,9 @@ def _compose(split: Split, rng: random.Random, domain: str, lead: str) -> Task |
     if lead == "missing_function":
         tools = [tool for tool in tools if tool not in goal.tools]
     _execute(world, pattern, turns)
-    turns += _follow_up(world, words, scenario, goal.claims, tools, rng.choice((0, 1, 1, 2)))
-    shown = _shown(tools, turns[:3], rng)
-    return Task(id="", domain=domain, tools=shown, initial_state=state, turns=turns[:3])
+    shown = _shown(tools, turns, rng)
+    turns += _follow_up(world, words, scenario, goal.claims, shown, rng.randint(0, follow_ups))
+    return Task(id="", domain=domain, tools=shown, initial_state=state, turns=turns)
 
 
 def _shown(tools: Sequence[str], turns: Sequence[Turn], rng: random.Random) -> list[str]:
@@ -98,7 +104,9 @@ def _follow_up(
 ) -> list[Turn]:
     """Up to `count` further turns that touch nothing claimed and use only `tools`."""
     turns: list[Turn] = []
-    for _ in range(count):
+    for _ in range(DRAWS * count):
+        if len(turns) == count:
+            break
         drawn = _draw(world, words, scenario, words.rng.choice(KINDS))
         if drawn is None or drawn[1].claims & claimed or not drawn[1].tools <= set(tools):
             continue

@@ -1,0 +1,191 @@
+"""The commands from end to end on a tiny model saved to disk, and the one line that bad input gets."""
+
+import json
+import sys
+
+import pytest
+import yaml
+from conftest import byte_tokenizer, tiny_model
+
+from fission_grpo import cli
+from fission_grpo.data import decisions, generate_tasks, write_decisions, write_tasks
+
+TASKS = generate_tasks("train", 3, seed=5)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A random model and a byte tokenizer, as a user's local folder."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = byte_tokenizer()
+    tiny = tiny_model("qwen3", vocab=len(tokenizer))
+    tiny.generation_config.eos_token_id = tokenizer.eos_token_id
+    tiny.generation_config.pad_token_id = None
+    tiny.generation_config.bos_token_id = None
+    tiny.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def config(model, tmp_path):
+    """A config of a whole run that takes seconds."""
+    write_decisions(tmp_path / "decisions.jsonl", [d for task in TASKS for d in decisions(task)])
+    write_tasks(tmp_path / "tasks.jsonl", TASKS[:2])
+    tree = {
+        "name": "tiny",
+        "runs": str(tmp_path / "runs"),
+        "model": {"name": str(model), "dtype": "fp32", "lora": {"r": 2, "alpha": 4}},
+        "data": {"path": str(tmp_path / "decisions.jsonl")},
+        "tasks": {"path": str(tmp_path / "tasks.jsonl"), "tasks": 2},
+        "training": {"updates": 3, "batch_size": 1, "group_size": 2, "save_every": 1},
+        "sampling": {"max_new_tokens": 6, "max_context_tokens": 8192},
+        "fission": {"batch_size": 1, "group_size": 2},
+        "evaluation": {"max_new_tokens": 4, "max_steps": 2},
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def run(monkeypatch, *arguments) -> int:
+    monkeypatch.setattr(sys, "argv", ["fission-grpo", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    return int(exit.value.code or 0)
+
+
+def refused(monkeypatch, capsys, *arguments) -> str:
+    """The one line that a refused command prints."""
+    assert run(monkeypatch, *arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    said = [line for line in lines if line.startswith("fission-grpo: ")]
+    assert len(said) == 1
+    assert lines[-1] == said[0]
+    return said[0]
+
+
+def test_train_writes_the_run_and_reruns_only_report(config, tmp_path, monkeypatch, capsys):
+    assert run(monkeypatch, "train", config) == 0
+    folder = tmp_path / "runs" / "tiny"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["updates_standard"] + summary["updates_fission"] == 3
+    assert summary["updates_fission"] == 1
+    assert set(summary["before"]) == set(summary["after"]) == {"success", "one_shot", "recovery", "tasks"}
+    assert summary["wall_seconds"] > 0
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [m["update"] for m in metrics] == [1, 2, 3]
+    assert [m["stage"] for m in metrics] == ["standard", "fission", "standard"]
+    groups = [json.loads(line) for line in (folder / "rollouts" / "update-000002.jsonl").read_text().splitlines()]
+    assert groups[0]["trail"][0]["feedback"].startswith("ERROR: ")
+    first = [json.loads(line) for line in (folder / "rollouts" / "update-000001.jsonl").read_text().splitlines()]
+    keys = {rollout["corrective_sample"] for group in first for rollout in group["rollouts"]}
+    assert groups[0]["corrective_sample"] in keys
+    assert {file.name for file in (folder / "eval").iterdir()} == {"before.json", "after.json"}
+    assert (folder / "model" / "adapter_model.safetensors").exists()
+    assert len(list((folder / "checkpoints").glob("step-*"))) == 2
+    assert not [file for file in folder.rglob("*") if file.suffix in (".bin", ".pt", ".pkl", ".pth")]
+
+    capsys.readouterr()
+    assert run(monkeypatch, "train", config) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert run(monkeypatch, "inspect", folder, "--limit", "2") == 0
+    out = capsys.readouterr().out
+    assert "failed turn, reward" in out
+    assert "feedback from" in out
+    assert run(monkeypatch, "eval", config, "--run", folder, "--out", tmp_path / "again.json") == 0
+    again = json.loads((tmp_path / "again.json").read_text())["summary"]
+    assert again == json.loads((folder / "eval" / "after.json").read_text())["summary"]
+
+
+def test_a_killed_run_resumes_and_repeats_nothing(config, tmp_path, monkeypatch, capsys):
+    from fission_grpo.run import RunFolder
+
+    log = RunFolder.log
+
+    def dying(self, metrics, groups):
+        if metrics["update"] == 3:
+            raise KeyboardInterrupt
+        log(self, metrics, groups)
+
+    monkeypatch.setattr(RunFolder, "log", dying)
+    run(monkeypatch, "train", config)
+    monkeypatch.setattr(RunFolder, "log", log)
+    metrics = tmp_path / "runs" / "tiny" / "metrics.jsonl"
+    with metrics.open("a") as file:
+        file.write('{"update": 3, "stage": "standard", "torn')
+    assert run(monkeypatch, "train", config) == 0
+    assert "resuming from" in capsys.readouterr().out
+    assert [json.loads(line)["update"] for line in metrics.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_a_run_folder_of_another_config_is_left_alone(config, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "runs" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("name: tiny\nseed: 3\n")
+    assert "another config" in refused(monkeypatch, capsys, "train", config)
+    assert (folder / "config.yaml").read_text() == "name: tiny\nseed: 3\n"
+
+
+def test_bad_configs(config, tmp_path, monkeypatch, capsys):
+    said = refused(monkeypatch, capsys, "train", config, "--set", "training.group_sise=4")
+    assert "unknown key 'training.group_sise'; did you mean 'group_size'?" in said
+    assert "no-such.yaml" in refused(monkeypatch, capsys, "train", tmp_path / "no-such.yaml")
+    assert "training.updates" in refused(monkeypatch, capsys, "train", config, "--set", "training.updates=many")
+
+
+def test_bad_data(config, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "decisions.jsonl"
+    good = path.read_text().splitlines()
+    path.write_text(good[0] + "\n" + good[1][:40] + "\n")
+    assert f"{path}:2: invalid JSON" in refused(monkeypatch, capsys, "train", config)
+    record = json.loads(next(line for line in good if json.loads(line)["target"] != "[]"))
+    target = json.loads(record["target"])
+    target[0]["function"]["name"] = "no_such_tool"
+    path.write_text(json.dumps({**record, "target": json.dumps(target)}) + "\n")
+    assert f"{path}:1: target: unknown function 'no_such_tool'" in refused(monkeypatch, capsys, "train", config)
+    missing = tmp_path / "missing.jsonl"
+    assert str(missing) in refused(monkeypatch, capsys, "train", config, "--set", f"data.path={missing}")
+
+
+def test_contexts_that_are_too_long(config, monkeypatch, capsys):
+    said = refused(monkeypatch, capsys, "train", config, "--set", "sampling.max_context_tokens=10")
+    assert "no decision fits sampling.max_context_tokens = 10" in said
+
+
+def test_bad_models(config, model, tmp_path, monkeypatch, capsys):
+    nowhere = tmp_path / "nowhere"
+    said = refused(monkeypatch, capsys, "train", config, "--set", f"model.name={nowhere}")
+    assert f"cannot load model '{nowhere}'" in said
+    said = refused(monkeypatch, capsys, "train", config, "--set", f"model.adapter={nowhere}")
+    assert f"cannot load adapter '{nowhere}'" in said
+    template = tmp_path / "deaf.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    said = refused(monkeypatch, capsys, "train", config, "--set", f"model.chat_template={template}")
+    assert "ignores tools" in said
+    (tmp_path / "bare").mkdir()
+    for file in model.iterdir():
+        if "chat_template" not in file.name:
+            (tmp_path / "bare" / file.name).write_bytes(file.read_bytes())
+    said = refused(monkeypatch, capsys, "train", config, "--set", f"model.name={tmp_path / 'bare'}")
+    assert "no chat template" in said
+
+
+def test_inspect_says_what_is_missing(tmp_path, monkeypatch, capsys):
+    assert "no run folder" in refused(monkeypatch, capsys, "inspect", tmp_path / "nothing")
+    (tmp_path / "empty" / "rollouts").mkdir(parents=True)
+    assert "no fission group" in refused(monkeypatch, capsys, "inspect", tmp_path / "empty")
+
+
+def test_sft_writes_an_adapter_with_its_record(model, tmp_path, monkeypatch):
+    tree = {"model": {"name": str(model), "dtype": "fp32", "lora": {"r": 2}}, "data": {"tasks": 2}}
+    path = tmp_path / "sft.yaml"
+    path.write_text(yaml.safe_dump({**tree, "sft": {"batch_size": 2, "lr": 1e-3}}))
+    out = tmp_path / "adapter"
+    assert run(monkeypatch, "sft", path, "--out", out) == 0
+    record = json.loads((out / "sft.json").read_text())
+    assert record["examples"] == 2
+    assert len(record["data_sha256"]) == 64
+    assert (out / "adapter_model.safetensors").exists()
+    assert str(model.parent) not in (out / "adapter_config.json").read_text().replace(str(model), "")
+    assert run(monkeypatch, "sft", path, "--out", out, "--set", "model.lora=null") == 2
