@@ -22,14 +22,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "toolcall": {"chat", "errors"},
     "reward": {"chat", "toolcall", "settings", "errors"},
     "feedback": {"chat", "toolcall", "errors"},
-    "fission": {"chat", "reward", "settings", "errors"},
+    "fission": {"chat", "reward", "feedback", "settings", "errors"},
+    "metrics": {"fission", "errors"},
     "domains": {"chat", "errors"},
     "data": {"chat", "toolcall", "domains", "settings", "errors"},
     "evaluation": {"chat", "toolcall", "domains", "settings", "errors"},
     "inspection": {"errors"},
     "objective": {"settings", "errors"},
     "policy": {"chat", "objective", "settings", "errors"},
-    "trainer": {"chat", "toolcall", "reward", "feedback", "fission", "policy", "settings", "errors"},
+    "trainer": {"chat", "toolcall", "reward", "feedback", "fission", "metrics", "policy", "settings", "errors"},
 }
 """Rooms below the command line; those that compose them may import any of these."""
 COMPOSING = {"config", "run", "warm_start", "cli"}

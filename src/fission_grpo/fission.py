@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from pydantic import Field
 
 from fission_grpo.chat import Decision
-from fission_grpo.reward import Reward
+from fission_grpo.feedback import Feedback
+from fission_grpo.reward import Reward, Scored
 from fission_grpo.settings import Settings
 
 
@@ -65,6 +66,26 @@ class Context:
     def depth(self) -> int:
         """Number of failures behind this context; 0 in stage 1."""
         return len(self.trail)
+
+
+@dataclass
+class Explored:
+    """One context with its G scored rollouts: what `explore` returns, and what stage 2 makes of it.
+
+    `feedback` and `samples` are by index of the rollout: one for each distinct error.
+    """
+
+    context: Context
+    scored: list[Scored]
+    advantages: list[float]
+    errors: list[bool]
+    samples: dict[int, Context] = field(default_factory=dict)
+    feedback: dict[int, Feedback] = field(default_factory=dict)
+
+    @property
+    def rewards(self) -> list[float]:
+        """R of each rollout."""
+        return [one.reward.total for one in self.scored]
 
 
 def is_error(reward: Reward, delta: float) -> bool:

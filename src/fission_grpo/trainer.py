@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import random
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from accelerate.utils import gather_object
 from pydantic import Field
@@ -21,13 +19,13 @@ from pydantic import Field
 from fission_grpo.chat import Decision, Rollout, tool_message
 from fission_grpo.errors import UserError
 from fission_grpo.feedback import Failure, Feedback
-from fission_grpo.fission import Attempt, Context, FissionSettings, LifoBuffer, Trigger, corrective, is_error
+from fission_grpo.fission import Attempt, Context, Explored, FissionSettings, LifoBuffer, Trigger, corrective, is_error
+from fission_grpo.metrics import Clock, describe
 from fission_grpo.policy import Group, Policy
-from fission_grpo.reward import RewardSettings, Scored, score
+from fission_grpo.reward import RewardSettings, score
 from fission_grpo.settings import Settings
 from fission_grpo.toolcall import Toolbox
 
-Stage = Literal["standard", "fission"]
 Diagnose = Callable[[Failure], Feedback]
 
 
@@ -48,23 +46,6 @@ class TrainingSettings(Settings):
     """Updates between checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)
     """Newest checkpoints kept."""
-
-
-@dataclass
-class Explored:
-    """One context with its G scored rollouts: what `explore` returns."""
-
-    context: Context
-    scored: list[Scored]
-    advantages: list[float]
-    errors: list[bool]
-    samples: dict[int, Context] = field(default_factory=dict)
-    feedback: dict[int, Feedback] = field(default_factory=dict)
-
-    @property
-    def rewards(self) -> list[float]:
-        """R of each rollout."""
-        return [one.reward.total for one in self.scored]
 
 
 class Trainer:
@@ -96,14 +77,14 @@ class Trainer:
         self.trigger = Trigger(fission.batch_size, fission.interval)
         self.updates: Counter[str] = Counter()
         self.stopping = False
-        self._clock = _Clock()
+        self._clock = Clock()
 
     def run(self) -> None:
         """Trains until the budget of updates is spent, or until SIGINT: then the update in hand is finished first."""
         with self._interruptible():
             while self.updates.total() < self.training.updates and not self.stopping:
                 if self.fission.enabled and self.trigger.fires(len(self.buffer), self.updates["standard"]):
-                    stage: Stage = "fission"  # stage 3: the newest failures become groups of their own
+                    stage = "fission"  # stage 3: the newest failures become groups of their own
                     groups = self.explore(self.buffer.pop(self.fission.batch_size), self.fission.group_size)
                 else:
                     stage = "standard"  # stage 1
@@ -114,7 +95,9 @@ class Trainer:
                     pushed = self.buffer.push(self.corrective_samples(groups))  # stage 2
                     expired = self.buffer.expire(self.updates["standard"])
                     metrics |= {"pushed": pushed, "expired": expired}
-                self.on_update({**self._describe(stage, groups), **metrics, **self._clock.read()}, groups)
+                held = {"buffer/size": len(self.buffer), "buffer/age": self.buffer.mean_age(self.updates["standard"])}
+                count = {"update": self.updates.total(), "stage": stage}
+                self.on_update({**count, **describe(groups), **held, **metrics, **self._clock.read()}, groups)
                 if self.updates.total() % self.training.save_every == 0 or self.stopping:
                     self.save()
 
@@ -164,7 +147,7 @@ class Trainer:
         self.updates = Counter(state["updates"])
         self.trigger.last = state["last_fission"]
         self.buffer.load_state(state["buffer"], self.decisions)
-        self._clock = _Clock(state["seconds"])
+        self._clock = Clock(state["seconds"])
 
     def _encode(self, decisions: Sequence[Decision]) -> tuple[list[Context], list[str]]:
         """Contexts that fit, and the ids of the decisions that do not."""
@@ -202,37 +185,6 @@ class Trainer:
                     group.context, ids, one.rollout.ids, attempt, self.updates["standard"]
                 )
 
-    def _describe(self, stage: Stage, groups: Sequence[Explored]) -> dict[str, Any]:
-        """Metrics of one update, as METRICS of the docs names them; shares are of rollouts or of groups."""
-        rewards = [one.reward for g in groups for one in g.scored]
-        errors = [error for g in groups for error in g.errors]
-        feedback = [f for g in groups for f in g.feedback.values()]
-        kinds = Counter(
-            r.format_errors[0].kind if r.format_errors else "semantic"
-            for r, e in zip(rewards, errors, strict=True)
-            if e
-        )
-        count = max(1, len(rewards))
-        return {
-            "update": self.updates.total(),
-            "stage": stage,
-            **{
-                f"reward/{part}": sum(getattr(r, part) for r in rewards) / count
-                for part in ("total", "fmt", "corr", "length")
-            },
-            "errors": sum(errors) / count,
-            "errors_by_kind": {kind: n / count for kind, n in sorted(kinds.items())},
-            "groups/all_wrong": sum(all(g.errors) for g in groups) / max(1, len(groups)),
-            "groups/zero_spread": sum(not any(g.advantages) for g in groups) / max(1, len(groups)),
-            "recovery": 1 - sum(errors) / count if stage == "fission" else None,
-            "buffer/size": len(self.buffer),
-            "buffer/age": self.buffer.mean_age(self.updates["standard"]),
-            "feedback/by_source": dict(sorted(Counter(f.source for f in feedback).items())),
-            "feedback/refused": dict(sorted(Counter(name for f in feedback for name in f.refused).items())),
-            "tokens/context": sum(len(g.context.ids) for g in groups),
-            "tokens/sampled": sum(len(one.rollout.ids) for g in groups for one in g.scored),
-        }
-
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
         """SIGINT asks the loop to stop after the update in hand; a second one interrupts at once."""
@@ -246,27 +198,3 @@ class Trainer:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-class _Clock:
-    """Seconds per phase of one update, and of the whole run."""
-
-    def __init__(self, before: float = 0.0) -> None:
-        self._phases: dict[str, float] = {}
-        self._start = time.perf_counter() - before
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._phases[phase] = self._phases.get(phase, 0.0) + time.perf_counter() - start
-
-    def read(self) -> dict[str, float]:
-        """Seconds per phase since the last reading."""
-        seconds = {f"seconds/{phase}": round(value, 4) for phase, value in self._phases.items()}
-        self._phases.clear()
-        return seconds
-
-    def elapsed(self) -> float:
-        """Seconds of training so far, those before a resume included."""
-        return time.perf_counter() - self._start
