@@ -1,11 +1,12 @@
 # From a bare machine (CPython 3.11+, pip, make): `make quickstart` trains, `make test` tests. Each prepares `.venv` first.
 #
-# constraints.txt pins versions. Which build of torch comes with its version is pip's choice among the indexes it is
-# given: for a CPU build where the default index would bring another, set PIP_EXTRA_INDEX_URL to an index that has one.
-# `make env CONSTRAINTS=` takes the ranges of pyproject.toml instead.
+# constraints.txt pins versions; on Linux without an NVIDIA GPU, constraints-cpu.txt also asks for the CPU build of torch.
+# Where pip's index does not have that build, set PIP_EXTRA_INDEX_URL to one that does. `make env CONSTRAINTS=` takes the
+# ranges of pyproject.toml instead.
 
 PYTHON ?= python3
-CONSTRAINTS ?= constraints.txt
+CPU_ONLY := $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),,constraints-cpu.txt))
+CONSTRAINTS ?= constraints.txt $(CPU_ONLY)
 BIN := .venv/bin
 STAMP := .venv/.stamp
 SMOKE := build/smoke
@@ -25,7 +26,7 @@ env: $(STAMP) ## prepare .venv; quick where it is ready
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c "import sys; sys.exit(None if sys.version_info >= (3, 11) else 'Python 3.11 or newer is needed: make PYTHON=...')"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[dev]'
+	$(BIN)/python -m pip install --quiet $(addprefix -c ,$(CONSTRAINTS)) -e '.[dev]'
 	@touch $@
 
 quickstart: env ## fetch the embedded model, train it, evaluate before and after; resumes where it was stopped

@@ -157,7 +157,7 @@ def test_bad_models(config, model, tmp_path, monkeypatch, capsys):
     nowhere = tmp_path / "nowhere"
     said = refused(monkeypatch, capsys, "train", config, "--set", f"model.name={nowhere}")
     assert f"cannot load model '{nowhere}'" in said
-    said = refused(monkeypatch, capsys, "train", config, "--set", f"model.adapter={nowhere}")
+    said = refused(monkeypatch, capsys, "train", config, "--set", f"model.adapters=[{nowhere}]")
     assert f"cannot load adapter '{nowhere}'" in said
     template = tmp_path / "deaf.jinja"
     template.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")

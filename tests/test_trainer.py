@@ -10,7 +10,7 @@ from conftest import byte_tokenizer, tiny_model
 
 from fission_grpo.chat import Decision, Rollout, ToolCall, tool_message
 from fission_grpo.feedback import STATIC_SENTENCE, diagnose
-from fission_grpo.fission import FissionSettings
+from fission_grpo.fission import Explored, FissionSettings
 from fission_grpo.objective import ObjectiveSettings
 from fission_grpo.policy import Policy, checkpoint
 from fission_grpo.policy.checkpoint import CheckpointError
@@ -20,7 +20,7 @@ from fission_grpo.policy.template import Template
 from fission_grpo.policy.update import OptimizerSettings, group_logprobs
 from fission_grpo.reward import RewardSettings
 from fission_grpo.toolcall import render
-from fission_grpo.trainer import Explored, Trainer, TrainingSettings
+from fission_grpo.trainer import Trainer, TrainerError, TrainingSettings
 
 RIGHT, WRONG = ToolCall("on"), ToolCall("off")
 TOOLS = [
@@ -88,7 +88,19 @@ def taught() -> dict[str, torch.Tensor]:
 class Recorded:
     """A trainer with everything it reported."""
 
-    def __init__(self, taught, tmp_path, *, lora=True, updates=10, save_every=100, seed=0, beta=0.0, **fission):
+    def __init__(
+        self,
+        taught,
+        tmp_path,
+        *,
+        lora=True,
+        updates=10,
+        save_every=100,
+        beta=0.0,
+        decay="constant",
+        warmup=0.0,
+        **fission,
+    ):
         template = make_template()
         model = tiny_model("llama", vocab=len(template.tokenizer))
         model.load_state_dict(taught)
@@ -96,9 +108,9 @@ class Recorded:
         torch.manual_seed(7)
         model = add_lora(model.requires_grad_(False), LoraSettings(r=4, alpha=8)) if lora else model
         sampling = SamplingSettings(temperature=1.0, top_k=0, max_new_tokens=64)
-        self.policy = Policy(model, template, sampling, seed=seed)
+        self.policy = Policy(model, template, sampling, seed=3)
         training = TrainingSettings(updates=updates, batch_size=2, group_size=6, save_every=save_every)
-        optimizer = OptimizerSettings(lr=1e-2 if lora else 3e-4, decay="constant", warmup=0.0)
+        optimizer = OptimizerSettings(lr=1e-2 if lora else 3e-4, decay=decay, warmup=warmup)
         self.policy.learn(optimizer, ObjectiveSettings(beta=beta), training.updates)
         self.metrics: list[dict] = []
         self.groups: list[list[Explored]] = []
@@ -110,7 +122,7 @@ class Recorded:
             training=training,
             fission=FissionSettings(**{"delta": 1.0, "batch_size": 2, "group_size": 6, **fission}),
             reward=RewardSettings(),
-            seed=seed,
+            seed=3,
             on_update=self.on_update,
             save=lambda: self.policy.save(
                 self.folder / f"step-{self.trainer.updates.total():06d}", self.trainer.state()
@@ -197,9 +209,10 @@ def test_without_fission_it_is_grpo(taught, tmp_path):
 
 @pytest.mark.parametrize("lora", [True, False])
 def test_a_resumed_run_equals_an_uninterrupted_one(taught, tmp_path, lora):
-    whole = Recorded(taught, tmp_path / "whole", lora=lora, updates=8, save_every=5, beta=0.01)
+    settings = {"lora": lora, "updates": 8, "save_every": 5, "beta": 0.01, "decay": "cosine", "warmup": 0.25}
+    whole = Recorded(taught, tmp_path / "whole", **settings)
     whole.trainer.run()
-    killed = Recorded(taught, tmp_path / "killed", lora=lora, updates=8, save_every=5, beta=0.01)
+    killed = Recorded(taught, tmp_path / "killed", **settings)
 
     def die(metrics, groups):
         if metrics["update"] == 7:
@@ -208,7 +221,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(taught, tmp_path, lora):
     killed.trainer.on_update = die
     with pytest.raises(RuntimeError, match="killed"):
         killed.trainer.run()
-    resumed = Recorded(taught, tmp_path / "killed", lora=lora, updates=8, save_every=5, beta=0.01).resume()
+    resumed = Recorded(taught, tmp_path / "killed", **settings).resume()
     assert len(resumed.trainer.buffer) > 0
     resumed.trainer.run()
     assert timeless(resumed.metrics) == timeless(whole.metrics[5:])
@@ -272,6 +285,20 @@ def test_contexts_over_the_limit_are_skipped_and_named(taught, tmp_path):
     run.policy.sampling = run.policy.sampling.model_copy(update={"max_context_tokens": 3})
     with pytest.raises(ValueError, match="no decision fits"):
         run.trainer._encode(DECISIONS)
+
+
+def test_resuming_on_other_data_is_refused(taught, tmp_path):
+    run = Recorded(taught, tmp_path)
+    state = run.trainer.state()
+    run.trainer.decisions.pop("d0")
+    with pytest.raises(TrainerError, match="not those that the run was started with"):
+        run.trainer.load_state(state)
+
+
+def test_the_last_update_is_always_saved(taught, tmp_path):
+    run = Recorded(taught, tmp_path, updates=3, save_every=2)
+    run.trainer.run()
+    assert checkpoint.latest(run.folder).name == "step-000003"
 
 
 def test_every_pass_sees_every_decision_once(taught, tmp_path):

@@ -86,6 +86,9 @@ def main() -> None:
     except UserError as error:
         print(f"fission-grpo: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"fission-grpo: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def _side_by_side(number: int, group: dict[str, Any]) -> Panel:
     table.add_row(_failure(group), _recoveries(group["rollouts"]))
     recovered = sum(not rollout["error"] for rollout in group["rollouts"])
     title = f"update {number}  {group['decision']}  {group['kind']}  recovered {recovered} of {len(group['rollouts'])}"
-    return Panel(Group(Text(f"user: {group['request']}", style="bold"), Text(""), table), title=title)
+    return Panel(Group(Text(f"user: {group['request']}", style="bold"), Text(""), table), title=Text(title))
 
 
 def _failure(group: dict[str, Any]) -> RenderableType:

@@ -33,6 +33,7 @@ def describe(groups: Sequence[Explored]) -> dict[str, Any]:
         "recovery": 1 - _mean(errors) if corrective else None,
         "feedback/by_source": dict(sorted(Counter(given.source for given in feedback).items())),
         "feedback/refused": dict(sorted(Counter(name for given in feedback for name in given.refused).items())),
+        "feedback/too_long": sum(len(group.feedback) - len(group.samples) for group in groups),
         "tokens/context": sum(len(group.context.ids) for group in groups),
         "tokens/sampled": sum(len(one.rollout.ids) for group in groups for one in group.scored),
     }

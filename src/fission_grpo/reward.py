@@ -65,18 +65,21 @@ def score(
     decision: Decision,
     toolbox: Toolbox,
     *,
-    reference_length: int,
+    reference_length: int | None,
     progress: float,
     settings: RewardSettings,
 ) -> Scored:
-    """Scores one rollout against y*. `reference_length` in tokens; `progress` t in [0, 1]."""
+    """Scores one rollout against y*. `progress` t in [0, 1].
+
+    `reference_length` in tokens; without one, and without a target length in the settings, any length scores 1.
+    """
     turn = parse(rollout.text, toolbox)
     errors = format_errors(turn, decision.calls, finished=rollout.finished)
     fmt = 0.0 if errors else 1.0
     corr = correctness(turn, decision.calls, toolbox, alpha=settings.alpha, ordered=decision.ordered)
     if not decision.calls:
         corr = fmt
-    target = settings.target_length or reference_length
+    target = settings.target_length or reference_length or len(rollout.ids)
     length = efficiency(len(rollout.ids), target, below=settings.sigma_below, above=settings.sigma_above)
     total = composite(fmt, corr, length, progress=progress, settings=settings)
     return Scored(rollout, turn, Reward(total, fmt, corr, length, errors))
@@ -96,8 +99,10 @@ def format_errors(turn: ParsedTurn, target: Sequence[ToolCall], *, finished: boo
     if target and not called:
         errors.append(FormatError("no_call", "no function call found: expected a <tool_call> block"))
     if called and not target:
-        message = "the call cannot be carried out: the request does not give all it needs, or no function here does it"
+        message = "no call can be made here: all is done already, or a needed value is missing, or no function serves"
         errors.append(FormatError("unexpected_call", message))
+    if not target and not called and not turn.text:
+        errors.append(FormatError("empty", "the turn says nothing"))
     if not finished:
         errors.append(FormatError("truncated", "the turn was cut off before it ended"))
     return tuple(errors)
@@ -143,17 +148,23 @@ _ABSENT = object()
 
 def _argument_f1(name: str, given: Mapping[str, Any], true: Mapping[str, Any], properties: Mapping[str, Any]) -> float:
     """F1 of one argument; where one side leaves it out, its schema default stands in, and without one it scores 0."""
-    default = properties.get(name, {}).get("default", _ABSENT)
+    schema = properties.get(name)
+    default = schema.get("default", _ABSENT) if isinstance(schema, Mapping) else _ABSENT
     a, b = given.get(name, default), true.get(name, default)
     return 0.0 if a is _ABSENT or b is _ABSENT else token_f1(a, b)
 
 
 def token_f1(a: Any, b: Any) -> float:
-    """Token-level F1 of two JSON values in canonical form, as bags of words; numbers are equal by value."""
+    """Token-level F1 of two JSON values in canonical form, as bags of words; numbers are equal by value.
+
+    Ours: different values with the same words (2025-05-06 and 2025-06-05) count one word less than equal ones.
+    """
+    if _canonical(a) == _canonical(b):
+        return 1.0
     bag_a, bag_b = Counter(_tokens(a)), Counter(_tokens(b))
-    if not bag_a or not bag_b:
-        return float(_canonical(a) == _canonical(b))
-    return 2 * (bag_a & bag_b).total() / (bag_a.total() + bag_b.total())
+    words = bag_a.total() + bag_b.total()
+    shared = 2 * (bag_a & bag_b).total()
+    return max(0, min(shared, words - 1)) / words if words else 0.0
 
 
 def _canonical(value: Any) -> str:

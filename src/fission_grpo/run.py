@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fission_grpo.chat import Decision, Task, ToolCall
-from fission_grpo.config import Config, dump_config
+from fission_grpo.config import Config, dump_config, load_config
 from fission_grpo.data import replay_calls
 from fission_grpo.data.sources import evaluation_tasks, training_decisions
 from fission_grpo.domains import DOMAINS, ToolError
@@ -59,7 +59,7 @@ class RunFolder:
         """Makes the folders and writes the config."""
         for needed in (self.rollouts, self.checkpoints, self.eval):
             needed.mkdir(parents=True, exist_ok=True)
-        (self.path / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+        _write(self.path / "config.yaml", dump_config(config))
 
     def log(self, metrics: dict[str, Any], groups: Sequence[Explored]) -> None:
         """Appends one update's metrics, and writes all its rollouts."""
@@ -74,7 +74,7 @@ class RunFolder:
             kept = [
                 line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _update_of(line) <= updates
             ]
-            self.metrics.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            _write(self.metrics, "".join(line + "\n" for line in kept))
         for file in self.rollouts.glob("update-*.jsonl"):
             if file > self._rollouts_of(updates):
                 file.unlink()
@@ -99,6 +99,8 @@ def train(config: Config, console: Console) -> dict[str, Any] | None:
         return _report(folder, console)
     decisions, tasks = training_decisions(config.data), evaluation_tasks(config.tasks)
     policy = Policy.load(config.model, config.sampling, trainable=True, seed=config.seed)
+    if policy.accelerator.num_processes > 1:
+        raise RunError("training on several processes is not supported yet: start one")
     policy.learn(config.optimizer, config.objective, config.training.updates)
     trainer = _trainer(config, policy, decisions, folder, console)
     folder.create(config)  # only now: what failed before has left nothing behind
@@ -110,7 +112,7 @@ def train(config: Config, console: Console) -> dict[str, Any] | None:
         _say(console, f"stopped after update {trainer.updates.total()}; the same command resumes")
         return None
     _evaluate(policy, tasks, config.evaluation, folder.eval / "after.json", console)
-    checkpoint.save_model(folder.path / "model", policy.model)
+    checkpoint.save_model(folder.path / "model", policy.model, base=config.model.name)
     summary = {
         "updates_standard": trainer.updates["standard"],
         "updates_fission": trainer.updates["fission"],
@@ -119,7 +121,7 @@ def train(config: Config, console: Console) -> dict[str, Any] | None:
         "skipped_decisions": len(trainer.skipped),
         "wall_seconds": round(trainer.state()["seconds"], 1),
     }
-    folder.summary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    _write(folder.summary, json.dumps(summary, indent=2) + "\n")
     return _report(folder, console)
 
 
@@ -139,23 +141,29 @@ def evaluate(policy: Policy, tasks: Sequence[Task], settings: EvaluationSettings
 def evaluate_config(config: Config, run: Path | None, out: Path | None, console: Console) -> None:
     """`fission-grpo eval`: the config's model, or the one that a run has trained, on the config's tasks."""
     tasks = evaluation_tasks(config.tasks)
-    policy = Policy.load(config.model, config.sampling, trainable=run is not None, seed=config.seed)
-    if run is not None:
-        newest = checkpoint.latest(RunFolder(run).checkpoints)
-        if newest is None:
-            raise RunError(f"{run} holds no checkpoint")
-        checkpoint.restore_model(newest, policy.model)
+    policy = _trained(run, config) if run else Policy.load(config.model, config.sampling, trainable=False)
     episodes = evaluate(policy, tasks, config.evaluation, console)
-    summary = write_evaluation(episodes, out) if out else summarise(episodes)
-    console.print(recovery_table({config.name: summary}))
+    console.print(recovery_table({run.name if run else config.name: summarise(episodes)}))
+    if out:
+        write_evaluation(episodes, out)
+
+
+def _trained(run: Path, config: Config) -> Policy:
+    """The policy at a run's newest checkpoint, its model as the run's own config says. Raises RunError."""
+    newest = checkpoint.latest(RunFolder(run).checkpoints)
+    if newest is None:
+        raise RunError(f"{run} holds no checkpoint")
+    model = load_config(Config, run / "config.yaml").model
+    policy = Policy.load(model, config.sampling, trainable=True)
+    checkpoint.load_weights(newest, policy.model)
+    return policy
 
 
 def write_evaluation(episodes: Sequence[Episode], file: Path) -> Summary:
     """Writes the summary and every episode as JSON; returns the summary."""
     summary = summarise(episodes)
     record = {"summary": summary.to_json(), "episodes": [episode.to_json() for episode in episodes]}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+    _write(file, json.dumps(record, ensure_ascii=False))
     return summary
 
 
@@ -233,7 +241,7 @@ def _evaluate(
     policy: Policy, tasks: Sequence[Task], settings: EvaluationSettings, file: Path, console: Console
 ) -> None:
     summary = write_evaluation(evaluate(policy, tasks, settings, console), file)
-    _say(console, f"{file.stem}: {summary.success.value:.1%} of {summary.tasks} tasks succeed")
+    _say(console, f"{file.stem}: {summary.success.count} of {summary.tasks} tasks succeed")
 
 
 def _report(folder: RunFolder, console: Console) -> dict[str, Any]:
@@ -291,12 +299,29 @@ def _line(metrics: dict[str, Any], updates: int) -> str:
     )
 
 
+FREE_TO_CHANGE = (
+    "sampling.max_rows",
+    "training.save_every",
+    "training.keep_checkpoints",
+    "evaluation.batch_size",
+)
+"""Keys that a resumed run may set anew: they change how it runs, not what comes out."""
+
+
+def _write(file: Path, text: str) -> None:
+    """Writes a whole file or none of it: a full disk leaves what was there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_name(f".{file.name}.partial")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(file)
+
+
 def _differences(a: Any, b: Any, at: str = "") -> list[str]:
     """Dotted keys in which two JSON trees differ."""
     if isinstance(a, dict) and isinstance(b, dict):
         keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
         return [found for key in keys for found in _differences(a.get(key), b.get(key), f"{at}.{key}".lstrip("."))]
-    return [] if a == b else [at]
+    return [] if a == b or at in FREE_TO_CHANGE else [at]
 
 
 def _update_of(line: str) -> float:
@@ -309,7 +334,7 @@ def _update_of(line: str) -> float:
 
 def _say(console: Console, text: str) -> None:
     """One line, whole: a path that is wrapped cannot be copied."""
-    console.print(text, soft_wrap=True, highlight=False)
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 @contextmanager

@@ -38,6 +38,7 @@ FormatKind = Literal[
     "truncated",
     "no_call",
     "unexpected_call",
+    "empty",
 ]
 
 
@@ -171,6 +172,8 @@ def _read_call(segment: str, number: int) -> ToolCall | FormatError:
         return FormatError("invalid_json", f"tool call {number}: {found}", column=error.pos + 1)
     except (ValueError, RecursionError) as error:
         return FormatError("invalid_json", f"tool call {number}: invalid JSON: {str(error)[:80]}", column=1)
+    if _unusable(value, text):
+        return FormatError("invalid_json", f"tool call {number}: invalid JSON: nested too deeply, or half a character")
     if not isinstance(value, dict):
         return FormatError("not_an_object", f"tool call {number}: expected a JSON object with 'name' and 'arguments'")
     name, arguments = value.get("name"), value.get("arguments", {})
@@ -179,6 +182,23 @@ def _read_call(segment: str, number: int) -> ToolCall | FormatError:
     if not isinstance(arguments, dict):
         return FormatError("not_an_object", f"{name}: 'arguments' must be a JSON object")
     return ToolCall(name, arguments)
+
+
+MAX_DEPTH = 32
+"""Deepest nesting of a call's JSON; no tool needs more, and what reads it later recurses."""
+
+
+def _unusable(value: Any, text: str) -> bool:
+    """Whether parsed JSON is too deep to walk, or holds half of a surrogate pair and so no text to write."""
+    if "\\ud" in text.lower() and any("\ud800" <= c <= "\udfff" for c in json.dumps(value, ensure_ascii=False)):
+        return True
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        nested = [v for v in level if isinstance(v, list | dict)]
+        level = [inner for v in nested for inner in (v.values() if isinstance(v, dict) else v)]
+        if not level:
+            return False
+    return True
 
 
 def _refuse_constant(constant: str) -> NoReturn:

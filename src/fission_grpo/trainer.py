@@ -6,6 +6,7 @@ same lines as stage 1, and one pass of the loop is one update.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import signal
 from collections import Counter
@@ -98,8 +99,10 @@ class Trainer:
                 held = {"buffer/size": len(self.buffer), "buffer/age": self.buffer.mean_age(self.updates["standard"])}
                 count = {"update": self.updates.total(), "stage": stage}
                 self.on_update({**count, **describe(groups), **held, **metrics, **self._clock.read()}, groups)
-                if self.updates.total() % self.training.save_every == 0 or self.stopping:
+                if self.updates.total() % self.training.save_every == 0:
                     self.save()
+            if self.updates.total() % self.training.save_every:
+                self.save()
 
     def next_contexts(self) -> list[Context]:
         """The next B contexts of a pass over the data that is shuffled anew each time; a function of the counters."""
@@ -136,6 +139,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Counters and buffer; the data cursor and all randomness are functions of them and of the seed."""
         return {
+            "data": self._data_hash(),
             "updates": dict(self.updates),
             "last_fission": self.trigger.last,
             "buffer": self.buffer.to_state(),
@@ -143,11 +147,17 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Puts back what `state` returned. Raises KeyError where the data no longer holds a buffered decision."""
+        """Puts back what `state` returned. Raises TrainerError where the data is no longer the same."""
+        if state["data"] != self._data_hash():
+            raise TrainerError("the decisions are not those that the run was started with: restore them, or start anew")
         self.updates = Counter(state["updates"])
         self.trigger.last = state["last_fission"]
         self.buffer.load_state(state["buffer"], self.decisions)
         self._clock = Clock(state["seconds"])
+
+    def _data_hash(self) -> str:
+        lines = (decision.to_line() for decision in self.decisions.values())
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def _encode(self, decisions: Sequence[Decision]) -> tuple[list[Context], list[str]]:
         """Contexts that fit, and the ids of the decisions that do not."""
@@ -174,7 +184,7 @@ class Trainer:
         """Feedback and corrective sample for each distinct error of a group."""
         limit = self.policy.sampling.max_context_tokens
         for index, (one, error) in enumerate(zip(group.scored, group.errors, strict=True)):
-            if not error or one.rollout.ids in {group.scored[i].rollout.ids for i in group.samples}:
+            if not error or one.rollout.ids in {group.scored[i].rollout.ids for i in group.feedback}:
                 continue
             failure = Failure(group.context.decision, one.rollout.text, one.turn, one.reward.format_errors)
             feedback = group.feedback[index] = self.diagnose(failure)

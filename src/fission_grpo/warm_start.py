@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ def warm_start(config: SftConfig, out: Path) -> dict[str, Any]:
     metrics = train(config.model, decisions, config.sft, out, config.seed)
     lines = "\n".join(decision.to_line() for decision in decisions)
     record = {
+        "command": shlex.join(["fission-grpo", *sys.argv[1:]]),
         "decisions": len(decisions),
         "data_sha256": hashlib.sha256(lines.encode()).hexdigest(),
         "seconds": round(time.perf_counter() - start, 1),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 
-from fission_grpo.chat import Decision, Task
+from fission_grpo.chat import Decision, Role, Task, ToolCall
+from fission_grpo.data.trajectory import replay
+from fission_grpo.domains import DOMAINS, ToolError
 from fission_grpo.errors import UserError
 from fission_grpo.toolcall import Toolbox
 
@@ -26,8 +28,8 @@ def read_decisions(path: str | Path) -> list[Decision]:
 
 
 def read_tasks(path: str | Path) -> list[Task]:
-    """The tasks of a JSONL file. Raises DataError."""
-    return _read(path, Task, lambda task: None)
+    """The tasks of a JSONL file. Raises DataError, also for a task whose reference its domain refuses."""
+    return _read(path, Task, _check_task)
 
 
 def write_decisions(path: str | Path, decisions: Iterable[Decision]) -> None:
@@ -58,6 +60,8 @@ def _read(path: str | Path, model: type[Record], check: Callable[[Record], str |
         if problem:
             raise DataError(f"{path}:{number}: {problem}")
         records[record.id] = record
+    if not records:
+        raise DataError(f"{path}: no records in it")
     return list(records.values())
 
 
@@ -91,8 +95,41 @@ def _check_decision(decision: Decision) -> str | None:
     if not decision.messages or decision.messages[-1].get("role") not in ("user", "tool"):
         return "messages: must end in a user or tool message"
     try:
+        if problem := next(filter(None, map(_check_message, decision.messages)), None):
+            return f"messages: {problem}"
+        if decision.initial_state is not None and decision.domain in DOMAINS:
+            DOMAINS[decision.domain].restore(decision.initial_state)
         toolbox = Toolbox(decision.tools)
         problems = filter(None, map(toolbox.check, decision.calls))
         return next((f"target: {problem.message}" for problem in problems), None)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return f"tools or target not in OpenAI form: {type(error).__name__}: {error}"
+        return f"tools or target not in OpenAI form: {type(error).__name__}: {_first_line(error)}"
+
+
+def _check_message(message: dict[str, Any]) -> str | None:
+    """What is wrong with one chat message."""
+    if message.get("role") not in get_args(Role):
+        return f"unknown role {message.get('role')!r}"
+    if not isinstance(message.get("content") or "", str):
+        return "content must be text"
+    for entry in message.get("tool_calls") or ():
+        ToolCall.from_openai(entry)
+    return None
+
+
+def _check_task(task: Task) -> str | None:
+    """Whether the task's domain knows its tools and state, and carries out its reference."""
+    if task.domain not in DOMAINS:
+        return f"domain: unknown domain '{task.domain}'; known: {', '.join(DOMAINS)}"
+    try:
+        DOMAINS[task.domain].specs(task.tools)
+        replay(task)
+    except KeyError as error:
+        return f"tools or turns: unknown or missing {error}"
+    except (ToolError, TypeError, ValueError) as error:
+        return f"the reference cannot be carried out: {_first_line(error)}"
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

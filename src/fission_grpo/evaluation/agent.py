@@ -29,7 +29,7 @@ class EvaluationSettings(Settings):
 
 
 class PolicyAgent:
-    """Acts with a policy. An episode whose context no longer fits gets a cut-off empty turn, and so ends."""
+    """Acts with a policy; passes where a context no longer fits `sampling.max_context_tokens`."""
 
     def __init__(self, policy: Policy, settings: EvaluationSettings) -> None:
         from fission_grpo.policy import HeldPrefixes  # torch loads only where a policy acts
@@ -39,8 +39,8 @@ class PolicyAgent:
         self.sampling = policy.sampling.model_copy(update=changes)
         self.acts = 0
 
-    def act(self, conversations: Sequence[Conversation]) -> list[Rollout]:
-        """One assistant turn for each conversation."""
+    def act(self, conversations: Sequence[Conversation]) -> list[Rollout | None]:
+        """One assistant turn for each conversation, or None where it passes."""
         for conversation in conversations:
             conversation.context = self._grown(conversation)
         limit = self.sampling.max_context_tokens
@@ -48,8 +48,7 @@ class PolicyAgent:
         self.acts += 1
         drawn = self.policy.sample([c.context for c in fitting], 1, self.acts, self.sampling, self.held)
         rollouts = {id(c): rows[0] for c, rows in zip(fitting, drawn, strict=True)}
-        too_long = Rollout("", (), (), finished=False)
-        return [rollouts.get(id(c), too_long) for c in conversations]
+        return [rollouts.get(id(c)) for c in conversations]
 
     def _grown(self, conversation: Conversation) -> tuple[int, ...]:
         if conversation.context is None:

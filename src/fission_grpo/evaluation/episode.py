@@ -28,7 +28,7 @@ from fission_grpo.chat import (
 from fission_grpo.domains.base import Domain, ToolError
 from fission_grpo.toolcall import FormatError, ParsedTurn, Toolbox, parse, render
 
-Ended = Literal["done", "check_failed", "max_steps"]
+Ended = Literal["done", "check_failed", "max_steps", "context_full"]
 
 MAX_FORMAT_ERRORS = 3
 """Format errors that the model is told at once, as in training (ours)."""
@@ -62,8 +62,8 @@ class Conversation:
 class Agent(Protocol):
     """Whatever can take the assistant's part."""
 
-    def act(self, conversations: Sequence[Conversation]) -> list[Rollout]:
-        """The next assistant turn of every conversation, in their order."""
+    def act(self, conversations: Sequence[Conversation]) -> Sequence[Rollout | None]:
+        """The next assistant turn of every conversation, in their order; None where the dialogue is too long for it."""
         ...
 
 
@@ -138,9 +138,9 @@ def run_tasks(
     active: dict[int, Conversation] = {}
     ended: dict[int, Episode] = {}
 
-    def advance(index: int, rollout: Rollout | None = None) -> None:
+    def advance(index: int, rollout: Rollout | None) -> None:
         try:
-            active[index] = next(plays[index]) if rollout is None else plays[index].send(rollout)
+            active[index] = plays[index].send(rollout)
         except StopIteration as stop:
             active.pop(index, None)
             ended[index] = stop.value
@@ -150,7 +150,7 @@ def run_tasks(
     waiting = iter(range(len(tasks)))
     while len(ended) < len(tasks):
         while len(active) < batch_size and (index := next(waiting, None)) is not None:
-            advance(index)
+            advance(index, None)
         indices = list(active)
         rollouts = agent.act([active[index] for index in indices]) if indices else []
         for index, rollout in zip(indices, rollouts, strict=True):
@@ -158,8 +158,11 @@ def run_tasks(
     return [ended[index] for index in range(len(tasks))]
 
 
-def play(task: Task, domain: type[Domain], max_steps: int) -> Generator[Conversation, Rollout, Episode]:
-    """One episode as a coroutine: yields the conversation whenever it is the assistant's turn, is sent the rollout."""
+def play(task: Task, domain: type[Domain], max_steps: int) -> Generator[Conversation, Rollout | None, Episode]:
+    """One episode as a coroutine: yields the conversation whenever it is the assistant's turn, is sent the rollout.
+
+    None in place of a rollout ends it: the agent cannot go on.
+    """
     tools = domain.specs(task.tools)
     toolbox = Toolbox(tools)  # cheap: schemas are compiled once per process
     world, reference = domain.restore(task.initial_state), domain.restore(task.initial_state)
@@ -176,6 +179,9 @@ def play(task: Task, domain: type[Domain], max_steps: int) -> Generator[Conversa
                 episode.ended = "max_steps"
                 return episode
             rollout = yield conversation
+            if rollout is None:
+                episode.ended = "context_full"
+                return episode
             move = _take(rollout, toolbox, world)
             conversation._speak(rollout, move.message)
             conversation._hear(*move.answers)

@@ -28,8 +28,10 @@ class Policy:
     so a resumed run draws what the uninterrupted one would have drawn.
     """
 
-    def __init__(self, model: Any, template: Template, sampling: SamplingSettings, seed: int = 0) -> None:
-        self.accelerator = Accelerator()
+    def __init__(
+        self, model: Any, template: Template, sampling: SamplingSettings, seed: int = 0, mixed_precision: str = "no"
+    ) -> None:
+        self.accelerator = Accelerator(mixed_precision=mixed_precision)
         self.model = model.to(self.accelerator.device)
         self.template, self.sampling, self.seed = template, sampling, seed
         ends = self.network.generation_config.eos_token_id
@@ -39,7 +41,8 @@ class Policy:
     @classmethod
     def load(cls, settings: ModelSettings, sampling: SamplingSettings, *, trainable: bool, seed: int = 0) -> Policy:
         """The policy as the settings describe it. Raises ModelError or TemplateError."""
-        return cls(*load(settings, trainable=trainable, seed=seed), sampling, seed)
+        mixed = "bf16" if trainable and settings.lora is None and settings.dtype == "bf16" else "no"
+        return cls(*load(settings, trainable=trainable, seed=seed), sampling, seed, mixed)
 
     @property
     def network(self) -> Any:
@@ -54,8 +57,10 @@ class Policy:
         """The context after `rollout` and the messages that answered it; ids are appended, never re-encoded."""
         return self.template.extend(ids, rollout, messages)
 
-    def reference_length(self, decision: Decision) -> int:
-        """Length of a decision's reference turn in tokens: L* of the efficiency term."""
+    def reference_length(self, decision: Decision) -> int | None:
+        """Length of a decision's reference turn in tokens: L* of the efficiency term. None where it has none."""
+        if not decision.target and not decision.reference:
+            return None
         return self.template.length(self.template.reference(decision))
 
     def sample(
@@ -70,7 +75,8 @@ class Policy:
         generator = torch.Generator(device=self.model.device)
         generator.manual_seed(hash((self.seed, counter, self.accelerator.process_index)) & 0x7FFF_FFFF_FFFF_FFFF)
         settings = sampling or self.sampling
-        drawn = sample(self.network, contexts, group, settings, eos=self.eos, generator=generator, held=held)
+        with self.accelerator.autocast():
+            drawn = sample(self.network, contexts, group, settings, eos=self.eos, generator=generator, held=held)
         return [[self._rollout(*row) for row in rows] for rows in drawn]
 
     def learn(self, optimization: OptimizerSettings, objective: ObjectiveSettings, updates: int) -> None:
@@ -90,10 +96,13 @@ class Policy:
     def update(self, groups: Sequence[Group]) -> dict[str, float]:
         """One optimiser step on the groups; returns its metrics."""
         self.optimizer.zero_grad()
-        metrics = backward(self.network, groups, self.objective, self.sampling, self.accelerator, self._as_reference)
+        with self.accelerator.autocast():
+            metrics = backward(
+                self.network, groups, self.objective, self.sampling, self.accelerator, self._as_reference
+            )
         trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         norm = self.accelerator.clip_grad_norm_(trainable, self.optimization.max_grad_norm)
-        metrics["lr"] = self.schedule.get_last_lr()[0]
+        metrics["lr"] = self._adamw.param_groups[0]["lr"]
         self.optimizer.step()
         self.schedule.step()
         return {**metrics, "grad_norm": 0.0 if norm is None else float(norm)}
@@ -108,6 +117,8 @@ class Policy:
         state = checkpoint.restore(folder, self.model, self._adamw)
         own = state.pop("policy")
         self.schedule.load_state_dict(own["schedule"])
+        for group, lr in zip(self._adamw.param_groups, self.schedule.get_last_lr(), strict=True):
+            group["lr"] = lr  # the schedule sets it only at its next step
         found = checkpoint.checksum(self.model)
         if abs(found - own["checksum"]) > 1e-6 * max(1.0, own["checksum"]):
             raise checkpoint.CheckpointError(f"{folder}: restored weights differ from the saved ones")

