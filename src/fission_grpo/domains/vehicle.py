@@ -190,7 +190,7 @@ class Vehicle(Domain):
         """
         place = self.state.places.get(place_id)
         if place is None:
-            raise ToolError(f"navigate: place_id must look like PL123 (see find_place), got '{place_id}'")
+            raise ToolError(f"navigate: no place with id '{place_id}'; find_place gives ids such as PL123")
         reach = self.state.litres * KM_PER_LITRE
         if place.km > reach:
             raise ToolError(f"navigate: {place.name} is {place.km} km away, fuel lasts for {reach} km")

@@ -25,13 +25,14 @@ class Policy:
     """π_θ: a language model that samples assistant turns and learns from their rewards.
 
     One per process; accelerate owns the device. Randomness derives from `seed` and a counter passed to each call,
-    so a resumed run draws what the uninterrupted one would have drawn.
+    so a resumed run draws what the uninterrupted one would have drawn. `autocast` computes in bf16 on fp32 weights.
     """
 
     def __init__(
-        self, model: Any, template: Template, sampling: SamplingSettings, seed: int = 0, mixed_precision: str = "no"
+        self, model: Any, template: Template, sampling: SamplingSettings, seed: int = 0, autocast: bool = False
     ) -> None:
-        self.accelerator = Accelerator(mixed_precision=mixed_precision)
+        self.accelerator = Accelerator()
+        self._autocast = autocast
         self.model = model.to(self.accelerator.device)
         self.template, self.sampling, self.seed = template, sampling, seed
         ends = self.network.generation_config.eos_token_id
@@ -41,8 +42,8 @@ class Policy:
     @classmethod
     def load(cls, settings: ModelSettings, sampling: SamplingSettings, *, trainable: bool, seed: int = 0) -> Policy:
         """The policy as the settings describe it. Raises ModelError or TemplateError."""
-        mixed = "bf16" if trainable and settings.lora is None and settings.dtype == "bf16" else "no"
-        return cls(*load(settings, trainable=trainable, seed=seed), sampling, seed, mixed)
+        autocast = trainable and settings.lora is None and settings.dtype == "bf16"
+        return cls(*load(settings, trainable=trainable, seed=seed), sampling, seed, autocast)
 
     @property
     def network(self) -> Any:
@@ -75,7 +76,7 @@ class Policy:
         generator = torch.Generator(device=self.model.device)
         generator.manual_seed(hash((self.seed, counter, self.accelerator.process_index)) & 0x7FFF_FFFF_FFFF_FFFF)
         settings = sampling or self.sampling
-        with self.accelerator.autocast():
+        with self._precision():
             drawn = sample(self.network, contexts, group, settings, eos=self.eos, generator=generator, held=held)
         return [[self._rollout(*row) for row in rows] for rows in drawn]
 
@@ -96,7 +97,7 @@ class Policy:
     def update(self, groups: Sequence[Group]) -> dict[str, float]:
         """One optimiser step on the groups; returns its metrics."""
         self.optimizer.zero_grad()
-        with self.accelerator.autocast():
+        with self._precision():
             metrics = backward(
                 self.network, groups, self.objective, self.sampling, self.accelerator, self._as_reference
             )
@@ -128,6 +129,10 @@ class Policy:
     def _adamw(self) -> torch.optim.Optimizer:
         inner: torch.optim.Optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         return inner
+
+    def _precision(self) -> Any:
+        """bf16 computation on fp32 weights, where all of them are trained."""
+        return torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=self._autocast)
 
     @contextmanager
     def _as_reference(self) -> Iterator[Any]:
