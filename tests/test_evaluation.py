@@ -368,6 +368,6 @@ def test_the_table_compares_summaries_side_by_side() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "before [base]" in text
     (recovery,) = [line for line in text.splitlines() if "recovery rate" in line]
-    assert "33.3%  1/3  (6.1% – 79.2%)" in recovery
-    assert "100.0%  1/1" in recovery
+    assert "33.3% 1/3 (6%–79%)" in recovery
+    assert "100.0% 1/1" in recovery
     assert [line.split()[-2] for line in text.splitlines() if "invalid_json" in line] == ["0"]

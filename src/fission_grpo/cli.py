@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -81,6 +82,7 @@ def sft(
 
 def main() -> None:
     """Entry point."""
+    warnings.filterwarnings("ignore", category=FutureWarning)  # between the libraries, not for our users
     try:
         app()
     except UserError as error:

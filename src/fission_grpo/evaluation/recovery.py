@@ -36,7 +36,7 @@ class Rate:
     def __str__(self) -> str:
         if self.value is None or self.low is None or self.high is None:
             return "–"
-        return f"{self.value:.1%}  {self.count}/{self.total}  ({self.low:.1%} – {self.high:.1%})"
+        return f"{self.value:.1%} {self.count}/{self.total} ({self.low:.0%}–{self.high:.0%})"
 
 
 @dataclass(frozen=True)

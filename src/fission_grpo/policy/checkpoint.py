@@ -55,7 +55,10 @@ def save_model(folder: Path, model: Any, base: str | None = None) -> None:
     """
     if base and isinstance(model, PeftModel):
         model.peft_config["default"].base_model_name_or_path = base
-    model.save_pretrained(str(folder))
+    if isinstance(model, PeftModel):
+        model.save_pretrained(str(folder), save_embedding_layers=False)  # else PEFT asks a hub about the base
+    else:
+        model.save_pretrained(str(folder))
     (folder / "README.md").unlink(missing_ok=True)  # an empty model card
 
 

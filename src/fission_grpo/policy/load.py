@@ -9,12 +9,14 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import Field
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
 from fission_grpo.errors import UserError
 from fission_grpo.policy import attention, embedded
 from fission_grpo.policy.template import Template, hermes_template
 from fission_grpo.settings import Settings
+
+logging.disable_progress_bar()  # a bar for reading one file, over and over
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
