@@ -18,6 +18,7 @@ from fission_grpo.reward import (
     composite,
     correctness,
     efficiency,
+    format_errors,
     score,
     token_f1,
 )
@@ -385,3 +386,16 @@ def test_an_equal_call_is_exactly_1(arguments: dict[str, Any], alpha: float) -> 
     assert call_correctness(ToolCall("say", arguments), ToolCall("say", dict(arguments)), TOOLBOX, alpha=alpha) == 1.0
     many = [ToolCall("say", {"words": str(i)}) for i in range(3)]
     assert corr(render(many), *many, alpha=alpha) == 1.0
+
+
+def test_a_turn_that_says_nothing_is_no_answer_where_no_call_is_right() -> None:
+    silent = parse("", Toolbox([]))
+    assert [error.kind for error in format_errors(silent, (), finished=True)] == ["empty"]
+    spoken = parse("Which room?", Toolbox([]))
+    assert format_errors(spoken, (), finished=True) == ()
+
+
+def test_different_values_with_the_same_words_are_never_exact() -> None:
+    for a, b in [("2025-05-06", "2025-06-05"), ("12:10", "10:12"), ([1, 2], [2, 1]), ("21", 21)]:
+        assert 0 < token_f1(a, b) < 1
+    assert token_f1(21.0, 21) == token_f1("a b", "a b") == 1

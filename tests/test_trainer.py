@@ -209,7 +209,15 @@ def test_without_fission_it_is_grpo(taught, tmp_path):
 
 @pytest.mark.parametrize("lora", [True, False])
 def test_a_resumed_run_equals_an_uninterrupted_one(taught, tmp_path, lora):
-    settings = {"lora": lora, "updates": 8, "save_every": 5, "beta": 0.01, "decay": "cosine", "warmup": 0.25}
+    settings = {
+        "lora": lora,
+        "updates": 8,
+        "save_every": 5,
+        "beta": 0.01,
+        "decay": "cosine",
+        "warmup": 0.25,
+        "batch_size": 1,
+    }
     whole = Recorded(taught, tmp_path / "whole", **settings)
     whole.trainer.run()
     killed = Recorded(taught, tmp_path / "killed", **settings)
