@@ -43,6 +43,14 @@ def tiny_model(family: str, *, vocab: int = 64, seed: int = 0, dtype: torch.dtyp
     return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention.NAME).eval()
 
 
-@pytest.fixture
-def tokenizer() -> PreTrainedTokenizerFast:
-    return byte_tokenizer()
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """A random model and a byte tokenizer, as a user's local folder."""
+    folder, tokenizer = tmp_path_factory.mktemp("model"), byte_tokenizer()
+    model = tiny_model("qwen3", vocab=len(tokenizer))
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = None
+    model.generation_config.bos_token_id = None
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

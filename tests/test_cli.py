@@ -5,7 +5,6 @@ import sys
 
 import pytest
 import yaml
-from conftest import byte_tokenizer, tiny_model
 
 from fission_grpo import cli
 from fission_grpo.data import decisions, generate_tasks, write_decisions, write_tasks
@@ -13,29 +12,15 @@ from fission_grpo.data import decisions, generate_tasks, write_decisions, write_
 TASKS = generate_tasks("train", 3, seed=5)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A random model and a byte tokenizer, as a user's local folder."""
-    folder = tmp_path_factory.mktemp("model")
-    tokenizer = byte_tokenizer()
-    tiny = tiny_model("qwen3", vocab=len(tokenizer))
-    tiny.generation_config.eos_token_id = tokenizer.eos_token_id
-    tiny.generation_config.pad_token_id = None
-    tiny.generation_config.bos_token_id = None
-    tiny.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
-def config(model, tmp_path):
+def config(model_folder, tmp_path):
     """A config of a whole run that takes seconds."""
     write_decisions(tmp_path / "decisions.jsonl", [d for task in TASKS for d in decisions(task)])
     write_tasks(tmp_path / "tasks.jsonl", TASKS[:2])
     tree = {
         "name": "tiny",
         "runs": str(tmp_path / "runs"),
-        "model": {"name": str(model), "dtype": "fp32", "lora": {"r": 2, "alpha": 4}},
+        "model": {"name": str(model_folder), "dtype": "fp32", "lora": {"r": 2, "alpha": 4}},
         "data": {"path": str(tmp_path / "decisions.jsonl")},
         "tasks": {"path": str(tmp_path / "tasks.jsonl"), "tasks": 2},
         "training": {"updates": 3, "batch_size": 1, "group_size": 2, "save_every": 1},
@@ -153,7 +138,7 @@ def test_contexts_that_are_too_long(config, monkeypatch, capsys):
     assert "no decision fits sampling.max_context_tokens = 10" in said
 
 
-def test_bad_models(config, model, tmp_path, monkeypatch, capsys):
+def test_bad_models(config, model_folder, tmp_path, monkeypatch, capsys):
     nowhere = tmp_path / "nowhere"
     said = refused(monkeypatch, capsys, "train", config, "--set", f"model.name={nowhere}")
     assert f"cannot load model '{nowhere}'" in said
@@ -164,7 +149,7 @@ def test_bad_models(config, model, tmp_path, monkeypatch, capsys):
     said = refused(monkeypatch, capsys, "train", config, "--set", f"model.chat_template={template}")
     assert "ignores tools" in said
     (tmp_path / "bare").mkdir()
-    for file in model.iterdir():
+    for file in model_folder.iterdir():
         if "chat_template" not in file.name:
             (tmp_path / "bare" / file.name).write_bytes(file.read_bytes())
     said = refused(monkeypatch, capsys, "train", config, "--set", f"model.name={tmp_path / 'bare'}")
@@ -177,8 +162,8 @@ def test_inspect_says_what_is_missing(tmp_path, monkeypatch, capsys):
     assert "no fission group" in refused(monkeypatch, capsys, "inspect", tmp_path / "empty")
 
 
-def test_sft_writes_an_adapter_with_its_record(model, tmp_path, monkeypatch):
-    tree = {"model": {"name": str(model), "dtype": "fp32", "lora": {"r": 2}}, "data": {"tasks": 2}}
+def test_sft_writes_an_adapter_with_its_record(model_folder, tmp_path, monkeypatch):
+    tree = {"model": {"name": str(model_folder), "dtype": "fp32", "lora": {"r": 2}}, "data": {"tasks": 2}}
     path = tmp_path / "sft.yaml"
     path.write_text(yaml.safe_dump({**tree, "sft": {"batch_size": 2, "lr": 1e-3}}))
     out = tmp_path / "adapter"
@@ -187,5 +172,5 @@ def test_sft_writes_an_adapter_with_its_record(model, tmp_path, monkeypatch):
     assert record["examples"] == 2
     assert len(record["data_sha256"]) == 64
     assert (out / "adapter_model.safetensors").exists()
-    assert str(model.parent) not in (out / "adapter_config.json").read_text().replace(str(model), "")
+    assert str(model_folder.parent) not in (out / "adapter_config.json").read_text().replace(str(model_folder), "")
     assert run(monkeypatch, "sft", path, "--out", out, "--set", "model.lora=null") == 2

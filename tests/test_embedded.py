@@ -56,13 +56,11 @@ def test_the_shipped_adapter_is_small_and_says_where_it_comes_from():
 
 def test_the_shipped_adapters_data_can_be_made_again():
     """The hash beside the adapter is that of what its config generates today."""
-    import hashlib
-
+    from fission_grpo.chat import fingerprint
     from fission_grpo.config import SftConfig, load_config
     from fission_grpo.data.sources import training_decisions
 
     folder = embedded.warm_start_dir()
     decisions = training_decisions(load_config(SftConfig, folder / "sft.yaml").data)
-    lines = "\n".join(decision.to_line() for decision in decisions)
     record = json.loads((folder / "sft.json").read_text())
-    assert hashlib.sha256(lines.encode()).hexdigest() == record["data_sha256"]
+    assert fingerprint(decisions) == record["data_sha256"]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import byte_tokenizer, tiny_model
+from conftest import byte_tokenizer
 from transformers import MistralConfig
 
 from fission_grpo.objective import ObjectiveSettings
@@ -13,22 +13,11 @@ from fission_grpo.policy.sample import SamplingSettings
 from fission_grpo.policy.update import OptimizerSettings
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model")
-    tokenizer = byte_tokenizer()
-    model = tiny_model("qwen3", vocab=len(tokenizer))
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
-
-
 @pytest.mark.parametrize("lora", [None, LoraSettings(r=2, alpha=4)])
 @pytest.mark.parametrize("dtype", ["bf16", "fp32"])
-def test_small_steps_reach_the_weights_whatever_the_precision(folder, dtype, lora):
+def test_small_steps_reach_the_weights_whatever_the_precision(model_folder, dtype, lora):
     """In bf16, AdamW's step of 1e-6 on a weight of 0.3 would be rounded away; trained weights are fp32."""
-    settings = ModelSettings(name=str(folder), dtype=dtype, lora=lora)
+    settings = ModelSettings(name=str(model_folder), dtype=dtype, lora=lora)
     policy = Policy.load(settings, SamplingSettings(max_new_tokens=8), trainable=True)
     trained = [p for p in policy.model.parameters() if p.requires_grad]
     assert {p.dtype for p in trained} == {torch.float32}
@@ -46,8 +35,8 @@ def test_small_steps_reach_the_weights_whatever_the_precision(folder, dtype, lor
     assert metrics["lr"] == pytest.approx(1e-6)
 
 
-def test_adapters_merge_in_order(folder, tmp_path):
-    settings = ModelSettings(name=str(folder), dtype="fp32", lora=None)
+def test_adapters_merge_in_order(model_folder, tmp_path):
+    settings = ModelSettings(name=str(model_folder), dtype="fp32", lora=None)
     plain, _ = load(settings, trainable=False)
     for number in range(2):
         torch.manual_seed(number)
@@ -57,7 +46,7 @@ def test_adapters_merge_in_order(folder, tmp_path):
                 torch.nn.init.normal_(parameter)
         (tmp_path / str(number)).mkdir()
         save_model(tmp_path / str(number), model, base="here")
-        assert str(folder) not in (tmp_path / str(number) / "adapter_config.json").read_text()
+        assert str(model_folder) not in (tmp_path / str(number) / "adapter_config.json").read_text()
 
     def weights(*adapters):
         merged, _ = load(settings.model_copy(update={"adapters": tuple(map(str, adapters))}), trainable=False)
@@ -81,8 +70,8 @@ def test_attention_that_cannot_share_a_prefix_is_refused(tmp_path):
         load(ModelSettings(name=str(tmp_path)), trainable=False)
 
 
-def test_a_damaged_model_is_one_clear_error(folder, tmp_path):
-    for file in folder.iterdir():
+def test_a_damaged_model_is_one_clear_error(model_folder, tmp_path):
+    for file in model_folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])

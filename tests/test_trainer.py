@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import byte_tokenizer, tiny_model
 
-from fission_grpo.chat import Decision, Rollout, ToolCall, tool_message
+from fission_grpo.chat import Decision, Rollout, ToolCall, fingerprint, tool_message
 from fission_grpo.feedback import STATIC_SENTENCE, diagnose
 from fission_grpo.fission import Explored, FissionSettings
 from fission_grpo.objective import ObjectiveSettings
@@ -298,7 +298,7 @@ def test_contexts_over_the_limit_are_skipped_and_named(taught, tmp_path):
 def test_resuming_on_other_data_is_refused(taught, tmp_path):
     run = Recorded(taught, tmp_path)
     state = run.trainer.state()
-    run.trainer.decisions.pop("d0")
+    run.trainer.fingerprint = fingerprint(DECISIONS[1:])
     with pytest.raises(TrainerError, match="not those that the run was started with"):
         run.trainer.load_state(state)
 

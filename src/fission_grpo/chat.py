@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -91,6 +92,11 @@ class Decision(BaseModel):
         for key in ("tools", "target", "initial_state"):
             record[key] = json.dumps(record[key], ensure_ascii=False)
         return json.dumps(record, ensure_ascii=False)
+
+
+def fingerprint(decisions: Iterable[Decision]) -> str:
+    """SHA-256 of the decisions as JSONL: the same data in the same order, the same fingerprint."""
+    return hashlib.sha256("\n".join(decision.to_line() for decision in decisions).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -3,3 +3,8 @@
 
 class UserError(Exception):
     """Says what is wrong, where, and what to do about it."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

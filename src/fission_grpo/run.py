@@ -203,9 +203,8 @@ def _trainer(
     sources = feedback_sources(config.feedback.sources)
 
     def on_update(metrics: dict[str, Any], groups: list[Explored]) -> None:
-        if policy.accelerator.is_main_process:
-            folder.log(metrics, groups)
-            _say(console, _line(metrics, config.training.updates))
+        folder.log(metrics, groups)
+        _say(console, _line(metrics, config.training.updates))
 
     def save() -> None:
         policy.save(folder.checkpoints / f"step-{trainer.updates.total():06d}", trainer.state())

@@ -6,7 +6,6 @@ same lines as stage 1, and one pass of the loop is one update.
 
 from __future__ import annotations
 
-import hashlib
 import random
 import signal
 from collections import Counter
@@ -17,7 +16,7 @@ from typing import Any
 from accelerate.utils import gather_object
 from pydantic import Field
 
-from fission_grpo.chat import Decision, Rollout, tool_message
+from fission_grpo.chat import Decision, Rollout, fingerprint, tool_message
 from fission_grpo.errors import UserError
 from fission_grpo.feedback import Failure, Feedback
 from fission_grpo.fission import Attempt, Context, Explored, FissionSettings, LifoBuffer, Trigger, corrective, is_error
@@ -72,7 +71,7 @@ class Trainer:
         self.policy, self.diagnose = policy, diagnose
         self.training, self.fission, self.reward, self.seed = training, fission, reward, seed
         self.on_update, self.save = on_update, save
-        self.decisions = {decision.id: decision for decision in decisions}
+        self.decisions, self.fingerprint = {decision.id: decision for decision in decisions}, fingerprint(decisions)
         self.contexts, self.skipped = self._encode(decisions)
         self.buffer = LifoBuffer(fission.capacity, fission.max_age)
         self.trigger = Trigger(fission.batch_size, fission.interval)
@@ -139,7 +138,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Counters and buffer; the data cursor and all randomness are functions of them and of the seed."""
         return {
-            "data": self._data_hash(),
+            "data": self.fingerprint,
             "updates": dict(self.updates),
             "last_fission": self.trigger.last,
             "buffer": self.buffer.to_state(),
@@ -148,16 +147,12 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Puts back what `state` returned. Raises TrainerError where the data is no longer the same."""
-        if state["data"] != self._data_hash():
+        if state["data"] != self.fingerprint:
             raise TrainerError("the decisions are not those that the run was started with: restore them, or start anew")
         self.updates = Counter(state["updates"])
         self.trigger.last = state["last_fission"]
         self.buffer.load_state(state["buffer"], self.decisions)
         self._clock = Clock(state["seconds"])
-
-    def _data_hash(self) -> str:
-        lines = (decision.to_line() for decision in self.decisions.values())
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def _encode(self, decisions: Sequence[Decision]) -> tuple[list[Context], list[str]]:
         """Contexts that fit, and the ids of the decisions that do not."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import sys
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fission_grpo.chat import fingerprint
 from fission_grpo.config import SftConfig, dump_config
 from fission_grpo.data.sources import training_decisions
 from fission_grpo.policy.sft import train
@@ -20,11 +20,10 @@ def warm_start(config: SftConfig, out: Path) -> dict[str, Any]:
     decisions = training_decisions(config.data)
     start = time.perf_counter()
     metrics = train(config.model, decisions, config.sft, out, config.seed)
-    lines = "\n".join(decision.to_line() for decision in decisions)
     record = {
         "command": shlex.join(["fission-grpo", *sys.argv[1:]]),
         "decisions": len(decisions),
-        "data_sha256": hashlib.sha256(lines.encode()).hexdigest(),
+        "data_sha256": fingerprint(decisions),
         "seconds": round(time.perf_counter() - start, 1),
         **metrics,
     }

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from fission_grpo.chat import Decision, Role, Task, ToolCall
 from fission_grpo.data.trajectory import replay
 from fission_grpo.domains import DOMAINS, ToolError
-from fission_grpo.errors import UserError
+from fission_grpo.errors import UserError, first_line
 from fission_grpo.toolcall import Toolbox
 
 Record = TypeVar("Record", Decision, Task)
@@ -87,7 +87,7 @@ def _first(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(map(str, first['loc'])) or 'record'}: {first['msg']}"
-    return str(error).splitlines()[0]
+    return first_line(error)
 
 
 def _check_decision(decision: Decision) -> str | None:
@@ -103,7 +103,7 @@ def _check_decision(decision: Decision) -> str | None:
         problems = filter(None, map(toolbox.check, decision.calls))
         return next((f"target: {problem.message}" for problem in problems), None)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return f"tools or target not in OpenAI form: {type(error).__name__}: {_first_line(error)}"
+        return f"tools or target not in OpenAI form: {type(error).__name__}: {first_line(error)}"
 
 
 def _check_message(message: dict[str, Any]) -> str | None:
@@ -127,9 +127,5 @@ def _check_task(task: Task) -> str | None:
     except KeyError as error:
         return f"tools or turns: unknown or missing {error}"
     except (ToolError, TypeError, ValueError) as error:
-        return f"the reference cannot be carried out: {_first_line(error)}"
+        return f"the reference cannot be carried out: {first_line(error)}"
     return None
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -18,7 +18,7 @@ from fission_grpo.policy import checkpoint
 from fission_grpo.policy.load import ModelSettings, load
 from fission_grpo.policy.sample import HeldPrefixes, SamplingSettings, sample
 from fission_grpo.policy.template import Ids, Template
-from fission_grpo.policy.update import Group, OptimizerSettings, backward, optimizer, schedule
+from fission_grpo.policy.update import Group, OptimizerSettings, backward, optimizer, schedule, trainable
 
 
 class Policy:
@@ -101,8 +101,7 @@ class Policy:
             metrics = backward(
                 self.network, groups, self.objective, self.sampling, self.accelerator, self._as_reference
             )
-        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        norm = self.accelerator.clip_grad_norm_(trainable, self.optimization.max_grad_norm)
+        norm = self.accelerator.clip_grad_norm_(trainable(self.model).values(), self.optimization.max_grad_norm)
         metrics["lr"] = self._adamw.param_groups[0]["lr"]
         self.optimizer.step()
         self.schedule.step()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fission_grpo.errors import UserError
+from fission_grpo.policy.update import trainable
 
 _READING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
@@ -53,9 +56,9 @@ def save_model(folder: Path, model: Any, base: str | None = None) -> None:
 
     `base`: what an adapter's own file is to name as its model, rather than where that lies on this machine.
     """
-    if base and isinstance(model, PeftModel):
-        model.peft_config["default"].base_model_name_or_path = base
     if isinstance(model, PeftModel):
+        if base:
+            model.peft_config["default"].base_model_name_or_path = base
         model.save_pretrained(str(folder), save_embedding_layers=False)  # else PEFT asks a hub about the base
     else:
         model.save_pretrained(str(folder))
@@ -64,12 +67,10 @@ def save_model(folder: Path, model: Any, base: str | None = None) -> None:
 
 def restore(folder: Path, model: Any, adamw: torch.optim.Optimizer) -> dict[str, Any]:
     """Loads weights and optimiser in place and returns the saved state. Raises CheckpointError."""
-    try:
+    with _reading(folder):
         state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         _restore_model(folder, model)
         _restore_optimizer(load_file(folder / "optimizer.safetensors"), model, adamw)
-    except _READING_ERRORS as error:
-        raise CheckpointError(f"could not read checkpoint {folder}: {error}") from error
     return state
 
 
@@ -81,13 +82,19 @@ def latest(folder: Path) -> Path | None:
 
 def checksum(model: Any) -> float:
     """A cheap fingerprint of the trainable weights, to compare before a save with after a restore."""
-    return float(sum(p.detach().double().abs().sum() for p in model.parameters() if p.requires_grad))
+    return float(sum(p.detach().double().abs().sum() for p in trainable(model).values()))
 
 
 def load_weights(folder: Path, model: Any) -> None:
     """Loads only the weights of a checkpoint, in place. Raises CheckpointError."""
-    try:
+    with _reading(folder):
         _restore_model(folder, model)
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except _READING_ERRORS as error:
         raise CheckpointError(f"could not read checkpoint {folder}: {error}") from error
 
@@ -105,23 +112,19 @@ def _restore_model(folder: Path, model: Any) -> None:
         raise ValueError(f"weights do not fit: missing {missing[:3]}, unexpected {unexpected[:3]}")
 
 
-def _names(model: Any) -> list[str]:
-    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-
-
 def _optimizer_tensors(model: Any, adamw: torch.optim.Optimizer) -> dict[str, Tensor]:
     """AdamW's moments and step counts as flat tensors, `<parameter>/<moment>`."""
     state = adamw.state_dict()["state"]
     return {
         f"{name}/{key}": value.detach().contiguous().cpu()
-        for index, name in enumerate(_names(model))
+        for index, name in enumerate(trainable(model))
         for key, value in state.get(index, {}).items()
     }
 
 
 def _restore_optimizer(tensors: dict[str, Tensor], model: Any, adamw: torch.optim.Optimizer) -> None:
     state: dict[int, dict[str, Tensor]] = {}
-    index = {name: i for i, name in enumerate(_names(model))}
+    index = {name: i for i, name in enumerate(trainable(model))}
     for key, value in tensors.items():
         name, moment = key.rsplit("/", 1)
         state.setdefault(index[name], {})[moment] = value

@@ -11,7 +11,7 @@ from pydantic import Field
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
-from fission_grpo.errors import UserError
+from fission_grpo.errors import UserError, first_line
 from fission_grpo.policy import attention, embedded
 from fission_grpo.policy.template import Template, hermes_template
 from fission_grpo.settings import Settings
@@ -69,7 +69,7 @@ def load(settings: ModelSettings, *, trainable: bool, seed: int = 0) -> tuple[An
             folder, dtype=dtype, attn_implementation=attention.NAME, use_safetensors=True
         )
     except _LOADING_ERRORS as error:
-        raise ModelError(f"cannot load model '{settings.name}': {_first_line(error)}") from error
+        raise ModelError(f"cannot load model '{settings.name}': {first_line(error)}") from error
     if not _attends_to_everything(model.config):
         raise ModelError(f"model '{settings.name}': sliding-window and hybrid attention are not supported yet")
     if settings.chat_template:
@@ -104,7 +104,7 @@ def merge_adapter(model: Any, adapter: str) -> Any:
     try:
         return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     except _LOADING_ERRORS as error:
-        raise ModelError(f"adapter '{adapter}' does not fit the model: {_first_line(error)}") from error
+        raise ModelError(f"adapter '{adapter}' does not fit the model: {first_line(error)}") from error
 
 
 def _attends_to_everything(config: Any) -> bool:
@@ -131,7 +131,3 @@ def _chat_template(name: str) -> str:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"model.chat_template: cannot read '{name}': {error}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -50,10 +50,15 @@ class Group:
     advantages: Sequence[float]
 
 
+def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
+    """The parameters that are trained, by name, in the order in which the optimiser holds them."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
 def optimizer(model: Any, settings: OptimizerSettings) -> torch.optim.AdamW:
     """AdamW over the trainable parameters."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(trainable, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
+    parameters = trainable(model).values()
+    return torch.optim.AdamW(parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
 
 
 def schedule(adamw: torch.optim.Optimizer, settings: OptimizerSettings, updates: int) -> Any:
