@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from fission_grpo.chat import Decision, Rollout, ToolCall
 from fission_grpo.settings import Settings
-from fission_grpo.toolcall import FormatError, ParsedTurn, Toolbox, parse
+from fission_grpo.toolcall import TRUNCATED, FormatError, ParsedTurn, Toolbox, parse
 
 
 class RewardSettings(Settings):
@@ -104,7 +104,7 @@ def format_errors(turn: ParsedTurn, target: Sequence[ToolCall], *, finished: boo
     if not target and not called and not turn.text:
         errors.append(FormatError("empty", "the turn says nothing"))
     if not finished:
-        errors.append(FormatError("truncated", "the turn was cut off before it ended"))
+        errors.append(TRUNCATED)
     return tuple(errors)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NoReturn
@@ -50,6 +50,20 @@ class FormatError:
     message: str
     call: int | None = None
     column: int | None = None
+
+
+TRUNCATED = FormatError("truncated", "the turn was cut off before it ended")
+
+MAX_TOLD = 3
+"""Format errors told at once (ours)."""
+
+
+def told(errors: Iterable[FormatError]) -> tuple[FormatError, ...]:
+    """Those of a turn's errors that the model is told, in training and in evaluation: the first, each message once."""
+    distinct: dict[str, FormatError] = {}
+    for error in errors:
+        distinct.setdefault(error.message, error)
+    return tuple(distinct.values())[:MAX_TOLD]
 
 
 @dataclass(frozen=True)

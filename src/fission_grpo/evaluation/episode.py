@@ -26,12 +26,9 @@ from fission_grpo.chat import (
     tool_message,
 )
 from fission_grpo.domains.base import Domain, ToolError
-from fission_grpo.toolcall import FormatError, ParsedTurn, Toolbox, parse, render
+from fission_grpo.toolcall import TRUNCATED, FormatError, ParsedTurn, Toolbox, parse, render, told
 
 Ended = Literal["done", "check_failed", "max_steps", "context_full"]
-
-MAX_FORMAT_ERRORS = 3
-"""Format errors that the model is told at once, as in training (ours)."""
 
 
 @dataclass
@@ -257,11 +254,8 @@ def _execute(
 def _format_errors(rollout: Rollout, parsed: ParsedTurn) -> tuple[FormatError, ...]:
     """What the model is told is wrong. A cut-off turn without a call is told just that: its open tags follow."""
     if not rollout.finished and not parsed.calls:
-        return (FormatError("truncated", "the turn was cut off before it ended"),)
-    distinct: dict[str, FormatError] = {}
-    for error in parsed.errors:
-        distinct.setdefault(error.message, error)
-    return tuple(distinct.values())[:MAX_FORMAT_ERRORS]
+        return (TRUNCATED,)
+    return told(parsed.errors)
 
 
 def _invocation(rollout: Rollout, parsed: ParsedTurn) -> str:

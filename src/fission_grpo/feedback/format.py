@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from fission_grpo.feedback.base import Failure
-
-MAX_ERRORS = 3
-"""Errors told at once (ours)."""
+from fission_grpo.toolcall import told
 
 
 def format_feedback(failure: Failure) -> str | None:
     """The violated constraints, first ones first; None where the format is right."""
-    messages = dict.fromkeys(error.message for error in failure.format_errors)
-    return "; ".join(list(messages)[:MAX_ERRORS]) or None
+    return "; ".join(error.message for error in told(failure.format_errors)) or None
