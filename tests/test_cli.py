@@ -1,15 +1,14 @@
 """The commands from end to end on a tiny model saved to disk, and the one line that bad input gets."""
 
 import json
-import sys
 
 import pytest
 import yaml
+from helpers import refused, run, small_tasks
 
-from fission_grpo import cli
-from fission_grpo.data import decisions, generate_tasks, write_decisions, write_tasks
+from fission_grpo.data import decisions, write_decisions, write_tasks
 
-TASKS = generate_tasks("train", 3, seed=5)
+TASKS = small_tasks(3)
 
 
 @pytest.fixture
@@ -31,23 +30,6 @@ def config(model_folder, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(tree))
     return path
-
-
-def run(monkeypatch, *arguments) -> int:
-    monkeypatch.setattr(sys, "argv", ["fission-grpo", *map(str, arguments)])
-    with pytest.raises(SystemExit) as exit:
-        cli.main()
-    return int(exit.value.code or 0)
-
-
-def refused(monkeypatch, capsys, *arguments) -> str:
-    """The one line that a refused command prints."""
-    assert run(monkeypatch, *arguments) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    said = [line for line in lines if line.startswith("fission-grpo: ")]
-    assert len(said) == 1
-    assert lines[-1] == said[0]
-    return said[0]
 
 
 def test_train_writes_the_run_and_reruns_only_report(config, tmp_path, monkeypatch, capsys):
@@ -163,7 +145,11 @@ def test_inspect_says_what_is_missing(tmp_path, monkeypatch, capsys):
 
 
 def test_sft_writes_an_adapter_with_its_record(model_folder, tmp_path, monkeypatch):
-    tree = {"model": {"name": str(model_folder), "dtype": "fp32", "lora": {"r": 2}}, "data": {"tasks": 2}}
+    write_decisions(tmp_path / "decisions.jsonl", [d for task in TASKS[:2] for d in decisions(task)])
+    tree = {
+        "model": {"name": str(model_folder), "dtype": "fp32", "lora": {"r": 2}},
+        "data": {"path": str(tmp_path / "decisions.jsonl")},
+    }
     path = tmp_path / "sft.yaml"
     path.write_text(yaml.safe_dump({**tree, "sft": {"batch_size": 2, "lr": 1e-3}}))
     out = tmp_path / "adapter"

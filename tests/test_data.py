@@ -1,12 +1,16 @@
-"""Tasks, decisions and their files."""
+"""The package's own data, the tasks they are made of, and their files."""
 
 from __future__ import annotations
 
 import json
-import random
 import re
 from collections import Counter
+from functools import cache
+from importlib.resources import files
+from itertools import islice
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 from datasets import load_dataset
@@ -15,7 +19,6 @@ from fission_grpo.chat import Decision, Task, ToolCall
 from fission_grpo.data import (
     DataError,
     decisions,
-    generate_tasks,
     read_decisions,
     read_tasks,
     replay,
@@ -23,130 +26,257 @@ from fission_grpo.data import (
     write_decisions,
     write_tasks,
 )
-from fission_grpo.data.scenarios import SCENARIOS, Scenario
-from fission_grpo.data.scenarios.goals import Pool, Words
-from fission_grpo.data.tasks import SHOWN
+from fission_grpo.data.card import card, language
+from fission_grpo.data.funnel import COMPACT, KEPT, judge, reason_kind, select
+from fission_grpo.data.scenarios import SCENARIOS
+from fission_grpo.data.scenarios.goals import Goal, Pattern
+from fission_grpo.data.sources import DataSettings, TaskSettings, evaluation_tasks, training_decisions
+from fission_grpo.data.tasks import candidates
+from fission_grpo.data.verify.visible import Visible, leaves, strings
 from fission_grpo.domains import DOMAINS
-from fission_grpo.toolcall import Toolbox
 
+SEEN = {name for name, scenario in SCENARIOS.items() if not scenario.unseen}
 KINDS = {"call", "parallel", "chained", "precondition", "missing_parameter", "missing_function"}
 
 
-@pytest.fixture(scope="module")
-def train() -> list[Task]:
-    return generate_tasks("train", 240, seed=0)
+@cache
+def compact() -> list[Decision]:
+    return training_decisions(DataSettings())
 
 
-@pytest.fixture(scope="module")
-def held_out() -> dict[str, list[Task]]:
-    return {"validation": generate_tasks("validation", 60, seed=0), "test": generate_tasks("test", 120, seed=0)}
+@cache
+def tasks(split: str) -> list[Task]:
+    """All tasks of a split; the training ones by way of their decisions' file."""
+    if split != "train":
+        return evaluation_tasks(TaskSettings(split=split, tasks=10_000))  # type: ignore[arg-type]
+    packed = files("fission_grpo") / "assets" / "data" / "train.jsonl.gz"
+    return read_tasks(str(packed))
 
 
-def user_texts(tasks: list[Task]) -> set[str]:
-    return {turn.user for task in tasks for turn in task.turns}
+SPLITS = ("train", "validation", "test")
+each_split = pytest.mark.parametrize("split", SPLITS)
 
 
-def dialogues(tasks: list[Task]) -> list[tuple[str, ...]]:
-    return [tuple(turn.user for turn in task.turns) for task in tasks]
+def test_the_compact_set_is_balanced_over_domains_and_kinds() -> None:
+    assert len(compact()) == COMPACT == len({decision.id for decision in compact()})
+    domains = Counter(decision.domain for decision in compact())
+    assert domains.keys() == SEEN
+    assert max(domains.values()) - min(domains.values()) <= 6
+    kinds = Counter(decision.kind for decision in compact())
+    assert kinds.keys() == KINDS | {"report"}
+    assert sum(not decision.target for decision in compact()) < 0.3 * len(compact())
 
 
-def test_counts_and_balance(train: list[Task], held_out: dict[str, list[Task]]) -> None:
-    assert len([decision for task in train for decision in decisions(task)]) >= 600
-    assert [len(tasks) for tasks in held_out.values()] == [60, 120]
-    for tasks in (train, *held_out.values()):
-        kinds = Counter(turn.kind for task in tasks for turn in task.turns)
-        assert set(kinds) == KINDS
-        missing = kinds["missing_parameter"] + kinds["missing_function"]
-        assert 0.10 <= missing / kinds.total() <= 0.20
-        assert set(Counter(task.domain for task in tasks).values()) == {len(tasks) // 3}
-        assert {len(task.turns) for task in tasks} == {1, 2, 3, 4}
-        assert len(set(dialogues(tasks))) == len({task.id for task in tasks}) == len(tasks)
+def test_counts_of_tasks() -> None:
+    by_domain = {split: Counter(task.domain for task in tasks(split)) for split in SPLITS}
+    assert by_domain["train"].keys() == by_domain["validation"].keys() == SEEN
+    assert by_domain["test"].keys() == DOMAINS.keys()
+    assert min(by_domain["test"].values()) >= 40
+    assert set(by_domain["validation"].values()) == {KEPT["validation"]}
+    novelty = {name: Counter(task.novelty for task in tasks("test") if task.domain == name) for name in DOMAINS}
+    assert all(min(novelty[name]["none"], novelty[name]["pattern"]) >= 15 for name in SEEN)
+    assert all(novelty[name].keys() == {"domain"} for name in DOMAINS.keys() - SEEN)
+    assert {task.novelty for split in ("train", "validation") for task in tasks(split)} == {"none"}
 
 
-def test_generation_is_deterministic() -> None:
-    assert (
-        generate_tasks("test", 12, seed=5) == generate_tasks("test", 12, seed=5) != generate_tasks("test", 12, seed=6)
-    )
-    assert {task.domain for task in generate_tasks("train", 4, seed=1, domains=["healthcare"])} == {"healthcare"}
-
-
-def test_held_out_shares_no_text_with_train(train: list[Task], held_out: dict[str, list[Task]]) -> None:
-    assert not user_texts(train) & user_texts(held_out["validation"] + held_out["test"])
-    assert not set(dialogues(held_out["validation"])) & set(dialogues(held_out["test"]))
-
-
-def phrasings() -> list[tuple[str, Pool]]:
-    patterns = [pattern for scenario in SCENARIOS.values() for pattern in scenario.patterns]
-    vague = [(pattern.name, pattern.vague.phrases) for pattern in patterns if pattern.vague]
-    return [(pattern.name, pattern.phrases) for pattern in patterns] + vague
-
-
-def test_train_and_held_out_pools_are_disjoint() -> None:
-    entities = [(name, pool) for scenario in SCENARIOS.values() for name, pool in scenario.pools.items()]
-    for name, pool in entities + phrasings():
-        assert len(set(pool.train)) == len(pool.train), name
-        assert not set(pool.train) & set(pool.held_out), name
-
-
-def test_every_pattern_is_said_in_many_ways() -> None:
-    assert all(len(scenario.patterns) >= 10 for scenario in SCENARIOS.values())
-    assert all(len(pool.train) >= 6 and len(pool.held_out) >= 3 for _, pool in phrasings())
-
-
-def test_references_execute_and_validate(train: list[Task], held_out: dict[str, list[Task]]) -> None:
-    for task in [*train, *held_out["validation"], *held_out["test"]]:
-        messages = replay(task)
-        assert messages[-1] == {"role": "assistant", "content": task.turns[-1].reply}
-        toolbox = Toolbox(DOMAINS[task.domain].specs(task.tools))
-        assert not any(toolbox.check(call) for turn in task.turns for step in turn.calls for call in step)
-
-
-def test_missing_turns_make_no_call(train: list[Task]) -> None:
-    for task in train:
-        for turn in task.turns:
-            assert bool(turn.steps) != turn.kind.startswith("missing")
-
-
-def test_tasks_show_the_tools_they_need_and_as_many_distractors_as_fit(train: list[Task]) -> None:
-    for task in train:
+@each_split
+def test_tasks_are_dialogues_of_two_to_five_turns_of_every_kind(split: str) -> None:
+    turns = Counter(len(task.turns) for task in tasks(split))
+    assert turns.keys() == {2, 3, 4, 5}
+    kinds = Counter(turn.kind for task in tasks(split) for turn in task.turns)
+    assert kinds.keys() == KINDS
+    assert min(kinds.values()) >= 0.04 * kinds.total()
+    for task in tasks(split):
         needed = {call.name for turn in task.turns for step in turn.calls for call in step}
         assert needed <= set(task.tools)
-        assert len(task.tools) == max(SHOWN, len(needed))
-        everything = [spec["function"]["name"] for spec in DOMAINS[task.domain].specs()]
-        assert task.tools == [name for name in everything if name in task.tools]
+        assert min(8, len(DOMAINS[task.domain].specs()) - 3) <= len(task.tools) <= 20
+        assert all(bool(turn.steps) != turn.kind.startswith("missing") for turn in task.turns)
 
 
-def ways(scenario: Scenario, text: str) -> list[set[str]]:
-    """The tools that would do what a user's words ask: of every pattern they fit, in worlds drawn anew."""
-    found: list[set[str]] = []
-    for pattern in scenario.patterns:
-        said = [*pattern.phrases.train, *pattern.phrases.held_out]
-        if any(re.search(re.sub(r"\\{\w+\\}", ".+", re.escape(phrase)), text) for phrase in said):
-            for seed in range(20):
-                words = Words("train", random.Random(seed), scenario.pools)  # noqa: S311
-                goal = pattern.compose(scenario.build(words), words)
-                found += [goal.tools] if goal else []
-    return found
+def test_any_beginning_of_the_data_is_balanced() -> None:
+    for split in ("validation", "test"):
+        assert len({task.domain for task in tasks(split)[: len(SEEN)]}) == len(SEEN)
+    assert len({decision.domain for decision in compact()[: len(SEEN)]}) == len(SEEN)
 
 
-def test_no_shown_tool_can_stand_in_for_a_missing_function(train: list[Task], held_out: dict[str, list[Task]]) -> None:
-    """No two tools of a domain do the same job, so a job is out of reach where one of its tools is not shown."""
+def test_only_test_has_the_patterns_kept_for_it() -> None:
+    kept = {(name, p.name) for name, scenario in SCENARIOS.items() for p in scenario.patterns.values() if p.test_only}
+    told = {split: {(task.domain, turn.pattern) for task in tasks(split) for turn in task.turns} for split in SPLITS}
+    assert not kept & (told["train"] | told["validation"])
+    assert len(kept & told["test"]) >= 0.97 * len(kept)
+    assert all(
+        (task.novelty == "none") == (not {(task.domain, turn.pattern) for turn in task.turns} & kept)
+        for task in tasks("test")
+    )
+
+
+def test_no_two_splits_share_a_sentence_or_a_dialogue() -> None:
+    said = {split: {turn.user for task in tasks(split) for turn in task.turns} for split in SPLITS}
+    assert not said["train"] & said["validation"]
+    assert not said["train"] & said["test"]
+    assert not said["validation"] & said["test"]
+    for split in SPLITS:
+        dialogues = [tuple(turn.user for turn in task.turns) for task in tasks(split)]
+        assert len(set(dialogues)) == len(dialogues)
+
+
+def enumerated(schema: Any) -> set[str]:
+    """Every value that some schema enumerates, or that stands in it as a default."""
+    if isinstance(schema, list):
+        return {value for part in schema for value in enumerated(part)}
+    if not isinstance(schema, dict):
+        return set()
+    own = {str(value) for value in [*schema.get("enum", ()), schema.get("default")]}
+    return own.union(*(enumerated(part) for part in schema.values()))
+
+
+@cache
+def entities(split: str, domain: str) -> frozenset[str]:
+    """Values that users name and calls use, and what is written with a capital in the worlds: names and ids."""
+    schemas = enumerated(list(DOMAINS[domain].specs()))
+    found: set[str] = set()
+    for task in (task for task in tasks(split) if task.domain == domain):
+        said = Visible(turn.user for turn in task.turns)
+        for call in (call for turn in task.turns for step in turn.calls for call in step):
+            for name, value in call.arguments.items():
+                found |= {leaf for leaf in leaves(value) if isinstance(leaf, str)}
+                numbers = [leaf for leaf in leaves(value) if isinstance(leaf, int | float) and said.knows(leaf)]
+                found |= {f"{name}={leaf:g}" for leaf in numbers if not isinstance(leaf, bool)}
+        found |= {text for text in strings(task.initial_state) if re.search(r"[A-Z]", text)}
+    return frozenset(found - schemas)
+
+
+@pytest.mark.parametrize("domain", sorted(DOMAINS))
+def test_no_two_splits_share_an_entity(domain: str) -> None:
+    """Names, ids, dates, times and, by argument, numbers that users name; and every name and id of any world."""
+    train, validation, test = (entities(split, domain) for split in SPLITS)
+    assert test
+    assert sorted(train & validation) == []
+    assert sorted(train & test) == []
+    assert sorted(validation & test) == []
+
+
+@each_split
+def test_no_template_sentence_makes_up_more_than_one_percent(split: str) -> None:
+    found = language(tasks(split))
+    assert found["its share"] <= 0.01, found["most frequent template"]
+
+
+@each_split
+def test_every_shipped_trajectory_is_proven(split: str) -> None:
+    """A sample is judged anew; the whole is by `data build`."""
+    for task in Random(0).sample(tasks(split), 40):  # noqa: S311
+        assert judge(task).sound, task.id
+
+
+def test_the_compact_decisions_are_proven() -> None:
+    train = {task.id: task for task in tasks("train")}
+    for decision in compact():
+        whole = train.get(decision.id.rpartition("/")[0])
+        assert whole is None or decision in decisions(whole)
+        assert decision.initial_state is not None
+        world = replay_calls(decision.domain, decision.initial_state, decision.messages)
+        for call in decision.calls:
+            world.call(call)
+
+
+@pytest.mark.parametrize("domain", ["banking", "calendar_scheduling"])
+def test_the_shipped_tasks_can_be_made_again(domain: str) -> None:
+    made = (task for task in candidates(SCENARIOS[domain], "test", 0) if judge(task).sound)
+    assert list(islice(made, 6)) == [task for task in tasks("test") if task.domain == domain][:6]
+
+
+def test_the_shipped_files_are_small_and_have_their_funnel() -> None:
+    folder = Path(str(files("fission_grpo") / "assets" / "data"))
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 8 * 2**20
+    funnel = json.loads((folder / "funnel.json").read_text())
+    assert funnel["train"]["trajectories executed"] >= 2000
+    assert funnel["train"]["compact decisions"] == COMPACT
+    for split in SPLITS:
+        counts = funnel[split]
+        assert counts["trajectories kept"] == len(tasks(split))
+        assert counts["decisions confirmed by all"] <= counts["decisions"]
+
+
+def fits(pattern: Pattern, text: str) -> bool:
+    """Whether a user's words may be this pattern's."""
+    said = [re.escape(sentence.removesuffix(".")) for sentence in pattern.language.say]
+    return any(re.search(re.sub(r"\\{\w+\\}", ".+", sentence), text, re.IGNORECASE) for sentence in said)
+
+
+@cache
+def toolsets(domain: str, pattern: str) -> frozenset[frozenset[str]]:
+    """The sets of tools that a pattern's goals take, in worlds drawn anew."""
+    scenario, found = SCENARIOS[domain], set()
+    for seed in range(40):
+        words = scenario.words("train" if not scenario.unseen else "test", Random(seed))  # noqa: S311
+        world = scenario.build(words)
+        if scenario.patterns[pattern].after is None:
+            goal: Goal | None = scenario.patterns[pattern].compose(world, words)
+            found |= {frozenset(goal.tools)} if goal else set()
+    return frozenset(found)
+
+
+@each_split
+def test_no_shown_tool_can_stand_in_for_a_missing_function(split: str) -> None:
+    """No pattern that the user's words fit can be carried out with the tools shown."""
     missing = 0
-    for task in [*train, *held_out["validation"], *held_out["test"]]:
-        turn, shown = task.turns[0], set(task.tools)
-        if turn.kind not in ("missing_function", "call"):
-            continue
-        possible = ways(SCENARIOS[task.domain], turn.user)
-        assert possible, turn.user
-        assert any(way <= shown for way in possible) == (turn.kind == "call"), turn.user
-        missing += turn.kind == "missing_function"
-    assert missing >= 40
-    later = [turn.kind for task in train for turn in task.turns[1:]]
-    assert not any(kind.startswith("missing") for kind in later)
+    for task in tasks(split):
+        for turn in (turn for turn in task.turns if turn.kind == "missing_function"):
+            meant = [p for p in SCENARIOS[task.domain].patterns.values() if fits(p, turn.user.rstrip("."))]
+            assert turn.pattern in {pattern.name for pattern in meant}, turn.user
+            ways = {way for pattern in meant for way in toolsets(task.domain, pattern.name)}
+            assert ways, turn.pattern
+            assert not any(way <= set(task.tools) for way in ways), turn.user
+            missing += 1
+    assert missing >= 20
 
 
-def test_decisions_are_the_assistant_turns(train: list[Task]) -> None:
-    for task in train[:60]:
+def test_candidates_are_deterministic_and_spread_over_patterns() -> None:
+    scenario = SCENARIOS["banking"]
+    first, again, other = (list(islice(candidates(scenario, "train", seed), 40)) for seed in (5, 5, 6))
+    assert first == again != other
+    told = Counter(turn.pattern for task in first for turn in task.turns)
+    assert len(told) >= 0.8 * sum(not pattern.test_only for pattern in scenario.patterns.values())
+
+
+def test_selection_keeps_balance_where_a_kind_is_scarce() -> None:
+    every = [decision for decision in compact() if decision.kind != "parallel" or decision.domain == "banking"]
+    chosen = select(every, 330, Random(0))  # noqa: S311
+    assert len({decision.id for decision in chosen}) == 330
+    counts = Counter(decision.domain for decision in chosen)
+    assert max(counts.values()) - min(counts.values()) <= 12
+    assert len(select(every[:5], 30, Random(0))) == 5  # noqa: S311
+
+
+def test_reasons_are_counted_without_their_values() -> None:
+    assert reason_kind("turn 3: add: nobody said the value of 'id', 'K(1)'") == "nobody said the value of …, …"
+    assert reason_kind('find(product="a (b)") does as well as find(product="c")') == "a call does as well as a call"
+
+
+def test_settings_choose_domains_and_counts() -> None:
+    some = training_decisions(DataSettings(domains=["banking", "fitness"], limit=20))
+    assert len(some) == 20
+    assert {decision.domain for decision in some} == {"banking", "fitness"}
+    trajectories = training_decisions(DataSettings(part="trajectories", limit=11))
+    assert len({decision.id.partition("/")[0] for decision in trajectories}) == 11
+    assert len({decision.domain for decision in trajectories}) == 11
+    with pytest.raises(DataError, match="no domain 'bank'; they have: banking"):
+        training_decisions(DataSettings(domains=["bank"]))
+    with pytest.raises(DataError, match="no domain 'ecommerce_orders'"):
+        evaluation_tasks(TaskSettings(split="validation", domains=["ecommerce_orders"]))
+
+
+def test_the_card_counts_what_there_is() -> None:
+    numbers = card(None, count_tokens=lambda decision: len(decision.messages))
+    assert numbers["tasks"]["test"]["count"] == len(tasks("test"))
+    assert sum(numbers["decisions"]["compact"]["by kind"].values()) == COMPACT
+    assert numbers["decisions"]["compact"]["tokens"]["max"] == max(len(d.messages) for d in compact())
+    assert json.loads(json.dumps(numbers)) == numbers
+
+
+def test_decisions_are_the_assistant_turns() -> None:
+    for task in tasks("validation")[:60]:
         made, dialogue = decisions(task), replay(task)
         assert len(made) == sum(len(turn.steps) + 1 for turn in task.turns)
         assert all(decision.messages[-1]["role"] in ("user", "tool") for decision in made)
@@ -156,37 +286,40 @@ def test_decisions_are_the_assistant_turns(train: list[Task]) -> None:
         assert made[0].id == f"{task.id}/0.0"
 
 
-def test_replay_calls_reaches_the_state_and_forgives_refusals(train: list[Task]) -> None:
-    task = next(task for task in train if task.domain == "smart_home" and task.turns[0].kind == "precondition")
+def test_replay_calls_reaches_the_state_and_forgives_refusals() -> None:
+    [task] = [task for task in tasks("validation") if task.domain == "smart_home" and len(task.turns) == 3][:1]
     messages = [dict(message) for message in replay(task)]
     bad = {"role": "assistant", "content": "", "tool_calls": [ToolCall("set_light", {"room": "moon"}).to_openai()]}
     reached = replay_calls(task.domain, task.initial_state, messages).snapshot()
-    assert reached == replay_calls(task.domain, task.initial_state, [bad, *messages]).snapshot() != task.initial_state
+    assert reached == replay_calls(task.domain, task.initial_state, [bad, *messages]).snapshot()
 
 
-def test_files_round_trip(tmp_path: Path, train: list[Task]) -> None:
-    made = [decision for task in train[:30] for decision in decisions(task)]
-    write_decisions(tmp_path / "new" / "decisions.jsonl", made)
-    write_tasks(tmp_path / "tasks.jsonl", train)
-    assert read_decisions(tmp_path / "new" / "decisions.jsonl") == made
-    assert read_tasks(tmp_path / "tasks.jsonl") == train
+@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz"])
+def test_files_round_trip(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "new" / f"decisions.{suffix}"
+    write_decisions(path, compact()[:50])
+    write_tasks(tmp_path / f"tasks.{suffix}", tasks("validation")[:30])
+    assert read_decisions(path) == compact()[:50]
+    assert read_tasks(tmp_path / f"tasks.{suffix}") == tasks("validation")[:30]
+    assert training_decisions(DataSettings(path=str(path))) == compact()[:50]
 
 
-def test_decisions_load_as_a_dataset(tmp_path: Path, train: list[Task]) -> None:
-    made = [decision for task in train for decision in decisions(task)]
+def test_decisions_load_as_a_dataset(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
-    write_decisions(path, made)
+    write_decisions(path, compact())
     rows = load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
-    assert len(rows) == len(made)
-    assert all(Decision.model_validate(row).calls == decision.calls for row, decision in zip(rows, made, strict=True))
+    assert len(rows) == len(compact())
+    assert all(
+        Decision.model_validate(row).calls == decision.calls for row, decision in zip(rows, compact(), strict=True)
+    )
 
 
 def broken(decision: Decision, **changes: object) -> str:
     return json.dumps(json.loads(decision.to_line()) | changes)
 
 
-def test_file_errors_name_the_line(tmp_path: Path, train: list[Task]) -> None:
-    made = decisions(train[0])
+def test_file_errors_name_the_line(tmp_path: Path) -> None:
+    made = decisions(tasks("validation")[0])
     good = made[0].to_line()
     shown = made[1].tools[0]["function"]["name"]
     wrong = json.dumps([ToolCall(shown, {"no such argument": 3}).to_openai()])
@@ -208,3 +341,6 @@ def test_file_errors_name_the_line(tmp_path: Path, train: list[Task]) -> None:
         assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match=r"absent.jsonl: no such file"):
         read_tasks(tmp_path / "absent.jsonl")
+    (tmp_path / "cut.jsonl.gz").write_bytes((tmp_path / "decisions.jsonl").read_bytes())
+    with pytest.raises(DataError, match=r"cut.jsonl.gz: not a whole gzip file"):
+        read_tasks(tmp_path / "cut.jsonl.gz")

@@ -11,6 +11,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 from pydantic import BaseModel, ConfigDict, field_validator
 
 Role = Literal["system", "user", "assistant", "tool"]
+Novelty = Literal["none", "pattern", "domain"]
 
 
 class Message(TypedDict):
@@ -163,6 +164,8 @@ class Turn(BaseModel):
     """The assistant's closing words, which ask or decline where `steps` is empty."""
     kind: str = "call"
     """As `Decision.kind`."""
+    pattern: str = ""
+    """Name of the goal pattern that it was generated from."""
     ordered: bool = False
     """Whether the order of calls within a step counts."""
 
@@ -183,6 +186,8 @@ class Task(BaseModel):
     """Names of the domain's tools that the model is shown, in the order shown."""
     initial_state: dict[str, Any]
     turns: list[Turn]
+    novelty: Novelty = "none"
+    """What of it the built-in training data never show, besides its words and entities: a goal pattern, its domain."""
 
     @field_validator("initial_state", "turns", mode="before")
     @classmethod

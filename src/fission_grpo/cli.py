@@ -6,7 +6,7 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +16,8 @@ from fission_grpo.errors import UserError
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 model_app = typer.Typer(help="The embedded model.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
+data_app = typer.Typer(help="The executable domains and the data made of them.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 console = Console()
 
 ConfigArgument = Annotated[Path, typer.Argument(help="YAML config.")]
@@ -28,6 +30,76 @@ def fetch() -> None:
     from fission_grpo.policy.embedded import fetch as fetch_model
 
     console.print(f"embedded model ready: {fetch_model(console.print)}", soft_wrap=True)
+
+
+@data_app.command()
+def build(
+    out: Annotated[Path, typer.Option(help="Folder for the data files.")],
+    seed: Annotated[int, typer.Option(help="Draws other data.")] = 0,
+    domain: Annotated[list[str], typer.Option(help="Only this built-in domain; may be repeated.")] = [],  # noqa: B006
+    module: Annotated[list[str], typer.Option(help="A Python file with a domain and scenario of your own.")] = [],  # noqa: B006
+) -> None:
+    """Generate tasks, prove them, and write what stands: train, validation, test, and the compact training set."""
+    from fission_grpo.data import funnel
+
+    built = funnel.build(seed, domain, module)
+    funnel.write(built, out)
+    console.print(funnel.table(built.funnel))
+    console.print(f"written: {out}", soft_wrap=True)
+
+
+@data_app.command()
+def stats(
+    folder: Annotated[
+        Path | None, typer.Argument(help="What `data build` wrote; the package's own data if none.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    model: Annotated[str | None, typer.Option(help="Also count tokens, with this model's tokenizer.")] = None,
+    module: Annotated[list[str], typer.Option(help="A Python file with a domain of the data.")] = [],  # noqa: B006
+) -> None:
+    """Count tasks and decisions by domain and kind, lengths, and how varied the language is."""
+    from fission_grpo.data.card import card, tables
+    from fission_grpo.data.modules import register
+
+    register(module)
+    numbers = card(folder, _token_counter(model) if model else None)
+    if as_json:
+        print(json.dumps(numbers, indent=2, ensure_ascii=False))
+        return
+    for table in tables(numbers):
+        console.print(table)
+
+
+def _token_counter(model: str) -> Any:
+    from fission_grpo.policy.load import ModelSettings, load_template
+
+    template = load_template(ModelSettings(name=model))
+    return lambda decision: len(template.encode(decision.messages, decision.tools))
+
+
+@data_app.command()
+def check(
+    modules: Annotated[list[str] | None, typer.Argument(help="Domains or Python files; all domains if none.")] = None,
+) -> None:
+    """Check domains with random calls, and prove their scenarios' tasks; exit code 1 where there are defects."""
+    from fission_grpo.data.check import check_modules
+
+    if not check_modules(modules or [], console):
+        raise typer.Exit(1)
+
+
+@data_app.command()
+def errors(
+    config: ConfigArgument,
+    out: Annotated[Path, typer.Option(help="Folder for the errors, one JSONL file per domain.")],
+    count: Annotated[int, typer.Option(help="Distinct errors wanted.")] = 2000,
+    overrides: SetOption = [],  # noqa: B006
+) -> None:
+    """Collect a policy's real failures on training decisions, with their feedback; resumes where it was stopped."""
+    from fission_grpo.config import Config, load_config
+    from fission_grpo.error_corpus import collect
+
+    console.print_json(json.dumps(collect(load_config(Config, config, overrides), out, count, console.print)))
 
 
 @app.command()

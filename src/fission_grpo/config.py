@@ -44,6 +44,8 @@ class Config(Settings):
     """Where run folders are made."""
     seed: int = 0
     """Of the data order and of sampling."""
+    modules: tuple[str, ...] = ()
+    """Python files, each with a domain of your own (docs/own-domain.md); they are executed."""
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     tasks: TaskSettings = TaskSettings()
@@ -62,6 +64,8 @@ class SftConfig(Settings):
 
     seed: int = 0
     """Of the data order and of the adapter's initial weights."""
+    modules: tuple[str, ...] = ()
+    """Python files, each with a domain of your own (docs/own-domain.md); they are executed."""
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     sft: SftSettings = SftSettings()

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fission_grpo.chat import Decision, Task, ToolCall
 from fission_grpo.config import Config, dump_config, load_config
 from fission_grpo.data import replay_calls
+from fission_grpo.data.modules import register
 from fission_grpo.data.sources import evaluation_tasks, training_decisions
 from fission_grpo.domains import DOMAINS, ToolError
 from fission_grpo.errors import UserError
@@ -97,6 +98,7 @@ def train(config: Config, console: Console) -> dict[str, Any] | None:
     if folder.summary.exists():
         _say(console, f"{folder.path} is finished; delete it to run again")
         return _report(folder, console)
+    register(config.modules)
     decisions, tasks = training_decisions(config.data), evaluation_tasks(config.tasks)
     policy = Policy.load(config.model, config.sampling, trainable=True, seed=config.seed)
     if policy.accelerator.num_processes > 1:
@@ -140,6 +142,7 @@ def evaluate(policy: Policy, tasks: Sequence[Task], settings: EvaluationSettings
 
 def evaluate_config(config: Config, run: Path | None, out: Path | None, console: Console) -> None:
     """`fission-grpo eval`: the config's model, or the one that a run has trained, on the config's tasks."""
+    register(config.modules)
     tasks = evaluation_tasks(config.tasks)
     policy = _trained(run, config) if run else Policy.load(config.model, config.sampling, trainable=False)
     episodes = evaluate(policy, tasks, config.evaluation, console)

@@ -11,12 +11,14 @@ from typing import Any
 
 from fission_grpo.chat import fingerprint
 from fission_grpo.config import SftConfig, dump_config
+from fission_grpo.data.modules import register
 from fission_grpo.data.sources import training_decisions
 from fission_grpo.policy.sft import train
 
 
 def warm_start(config: SftConfig, out: Path) -> dict[str, Any]:
     """Trains and writes `out`: adapter, `sft.yaml` and `sft.json`. Returns what `sft.json` holds."""
+    register(config.modules)
     decisions = training_decisions(config.data)
     start = time.perf_counter()
     metrics = train(config.model, decisions, config.sft, out, config.seed)

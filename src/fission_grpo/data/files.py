@@ -1,8 +1,10 @@
-"""Decisions and tasks as JSONL files, checked line by line."""
+"""Decisions and tasks as JSONL files, gzipped where the name ends in .gz, checked line by line."""
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -44,7 +46,8 @@ def write_tasks(path: str | Path, tasks: Iterable[Task]) -> None:
 
 def _write(path: str | Path, records: Iterable[Decision] | Iterable[Task]) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text("".join(record.to_line() + "\n" for record in records), encoding="utf-8")
+    text = "".join(record.to_line() + "\n" for record in records).encode()
+    Path(path).write_bytes(gzip.compress(text, mtime=0) if Path(path).suffix == ".gz" else text)
 
 
 def _read(path: str | Path, model: type[Record], check: Callable[[Record], str | None]) -> list[Record]:
@@ -67,7 +70,10 @@ def _read(path: str | Path, model: type[Record], check: Callable[[Record], str |
 
 def _text(path: str | Path) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        data = Path(path).read_bytes()
+        return (gzip.decompress(data) if Path(path).suffix == ".gz" else data).decode()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a whole gzip file: {first_line(error)}") from None
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:

@@ -1,14 +1,17 @@
-"""Which data a config means: the built-in scenarios, or files."""
+"""Which data a config means: the package's own, or files."""
 
 from __future__ import annotations
 
-from typing import Literal
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from typing import Any, Literal
 
 from pydantic import Field
 
 from fission_grpo.chat import Decision, Task
-from fission_grpo.data.files import read_decisions, read_tasks
-from fission_grpo.data.tasks import generate_tasks
+from fission_grpo.data.files import DataError, read_decisions, read_tasks
 from fission_grpo.data.trajectory import decisions
 from fission_grpo.settings import Settings
 
@@ -19,48 +22,56 @@ class DataSettings(Settings):
     """What is trained on."""
 
     path: str = BUILTIN
-    """Decisions: a JSONL file, or `builtin` for the package's own scenarios."""
-    tasks: int = Field(200, ge=1)
-    """Built-in only: training tasks that the decisions are taken from."""
-    seed: int = 0
-    """Built-in only: draws other tasks."""
-    follow_ups: int = Field(2, ge=0)
-    """Built-in only: most goals that follow a task's first."""
-    report_share: float = Field(1.0, ge=0, le=1)
-    """Built-in only: share of the closing turns that is kept; they are a third of all turns, and easy."""
+    """Decisions: a JSONL file (.gz too), or `builtin` for the package's own."""
+    part: Literal["compact", "trajectories"] = "compact"
+    """Built-in only: the balanced compact set, or every decision of the proven trajectories, for a warm start."""
+    domains: tuple[str, ...] = ()
+    """Built-in only: these domains; empty: all."""
+    limit: int | None = Field(None, ge=1)
+    """Built-in only: most decisions (of the compact set) or trajectories, evenly over domains; empty: all."""
 
 
 class TaskSettings(Settings):
     """What is evaluated on."""
 
     path: str = BUILTIN
-    """Tasks of the executable domains: a JSONL file, or `builtin` for held-out ones."""
+    """Tasks of the executable domains: a JSONL file (.gz too), or `builtin` for held-out ones."""
     split: Literal["validation", "test"] = "test"
-    """Built-in only: both have phrasings and entities that training never sees, and no dialogue in common."""
+    """Built-in only: both have phrasings and entities that training never sees; test also has goal patterns and
+    two whole domains of that kind."""
+    domains: tuple[str, ...] = ()
+    """Built-in only: these domains; empty: all."""
     tasks: int = Field(90, ge=1)
-    """How many tasks, in rotation over domains and kinds."""
-    seed: int = 0
-    """Built-in only: draws other tasks."""
+    """Most tasks, in rotation over domains."""
 
 
 def training_decisions(settings: DataSettings) -> list[Decision]:
-    """The decisions the settings mean. Raises DataError for a file that is missing or broken."""
+    """The decisions the settings mean. Raises DataError for a file that is missing or broken, or an empty choice."""
     if settings.path != BUILTIN:
         return read_decisions(settings.path)
-    tasks = generate_tasks("train", settings.tasks, settings.seed, follow_ups=settings.follow_ups)
-    every = [decision for task in tasks for decision in decisions(task)]
-    reports = [decision.id for decision in every if decision.kind == "report"]
-    kept = {id for i, id in enumerate(reports) if _takes(i, settings.report_share)}
-    return [decision for decision in every if decision.kind != "report" or decision.id in kept]
+    if settings.part == "compact":
+        chosen = [Decision.model_validate(record) for record in _chosen("decisions", settings.domains)]
+        return chosen[: settings.limit]
+    tasks = [Task.model_validate(record) for record in _chosen("train", settings.domains)]
+    return [decision for task in tasks[: settings.limit] for decision in decisions(task)]
 
 
 def evaluation_tasks(settings: TaskSettings) -> list[Task]:
-    """The tasks the settings mean. Raises DataError for a file that is missing or broken."""
+    """The tasks the settings mean. Raises DataError as `training_decisions`."""
     if settings.path != BUILTIN:
         return read_tasks(settings.path)[: settings.tasks]
-    return generate_tasks(settings.split, settings.tasks, settings.seed)
+    return [Task.model_validate(record) for record in _chosen(settings.split, settings.domains)][: settings.tasks]
 
 
-def _takes(index: int, share: float) -> bool:
-    """Whether an even choice of `share` of a sequence takes its `index`-th entry."""
-    return int((index + 1) * share) > int(index * share)
+def builtin_lines(name: str) -> Iterator[str]:
+    """The lines of one of the package's own data files: decisions, train, validation or test."""
+    packed = files("fission_grpo") / "assets" / "data" / f"{name}.jsonl.gz"
+    return iter(gzip.decompress(packed.read_bytes()).decode().splitlines())
+
+
+def _chosen(name: str, domains: Sequence[str]) -> list[dict[str, Any]]:
+    records = [json.loads(line) for line in builtin_lines(name)]
+    if unknown := set(domains) - {record["domain"] for record in records}:
+        known = ", ".join(sorted({record["domain"] for record in records}))
+        raise DataError(f"the built-in {name} data have no domain {sorted(unknown)[0]!r}; they have: {known}")
+    return [record for record in records if not domains or record["domain"] in domains]

@@ -1,150 +1,201 @@
-"""Tasks generated from scenarios: multi-turn, executed while composed, training apart from held-out."""
+"""Candidate tasks composed from scenarios: 2–5 user turns over one world, executed while composed."""
 
 from __future__ import annotations
 
-import random
-import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle, islice
+from dataclasses import dataclass, field
+from itertools import cycle
+from random import Random
 from typing import Any
 
-from fission_grpo.chat import Task, Turn
-from fission_grpo.data.scenarios import SCENARIOS, Scenario
-from fission_grpo.data.scenarios.goals import Goal, Pattern, Split, Words
+from fission_grpo.chat import Novelty, Task, Turn
+from fission_grpo.data.scenarios.goals import KINDS, Goal, Kind, Pattern, Scenario
+from fission_grpo.data.scenarios.words import Split, Words
 from fission_grpo.data.trajectory import play_turn
 from fission_grpo.domains import Domain, ToolError
 
-KINDS = ("call", "parallel", "chained", "precondition")
-LEADS = (
-    "call",
-    "missing_parameter",
-    "chained",
-    "precondition",
-    "parallel",
-    "missing_function",
-    "chained",
-    "precondition",
-)
-"""Kinds of the first turn, in rotation; a missing parameter, once supplied, makes a call."""
-
-SHOWN = 5
-"""Tools a task shows: those its reference needs, and others of the domain to distract."""
-
-DRAWS = 4
-"""Patterns tried for each follow-up wanted; many need a tool that is not shown, or touch what is settled."""
-
-Told = Callable[[Pattern, Goal, Words], list[Turn]]
+LEADS = ("call", "missing_parameter", "chained", "missing_function", "parallel", "precondition")
+"""Kinds of the turn that a task is about, in rotation."""
+GOALS = (2, 5)
+"""Fewest and most goals of a task; a missing parameter takes two user turns."""
+MAX_TURNS = 5
+FEWEST_SHOWN = 8
+"""Fewest tools a task shows: those its reference needs, and others of the domain to distract."""
+ATTEMPTS = 50
+"""Worlds tried for a task of a given leading kind."""
+CONTINUES = 0.6
+"""Share of the goals that can be continued which are."""
+FRESH = 0.7
+"""Share of the draws, in a task about patterns that training never sees, that are such patterns."""
 
 
-def generate_tasks(
-    split: Split, count: int, seed: int, domains: Sequence[str] | None = None, follow_ups: int = 2
-) -> list[Task]:
-    """`count` different tasks, the same for the same arguments, in rotation over domains and leading kinds.
+class PatternError(RuntimeError):
+    """A pattern fails, or its reference is refused by its own domain: a defect of the pattern, which it names."""
 
-    Up to `follow_ups` further goals follow the first, as far as the tools shown serve them.
-    Validation and test share phrasings and entities that training never sees, and no dialogue with each other.
-    Raises RuntimeError when a reference solution fails: a defect of its pattern.
+
+def candidates(scenario: Scenario, split: Split, seed: int) -> Iterator[Task]:
+    """Endless distinct tasks of one domain and split, the same for the same arguments, in rotation over leading kinds.
+
+    Half of the test tasks of a domain that is trained on are about patterns that training never sees. Raises
+    PatternError for a pattern whose reference fails.
     """
-    candidates = _candidates(split, seed, tuple(domains or SCENARIOS), follow_ups)
-    return [
-        task.model_copy(update={"id": f"{split}-{seed}-{i:04d}"}) for i, task in enumerate(islice(candidates, count))
-    ]
+    name = scenario.domain.name
+    rng, seen, counts = Random(f"{name}/{split}/{seed}"), set(), Counter[str]()  # noqa: S311
+    fresh = [False, True] if split == "test" and not scenario.unseen else [False]
+    told = [lead for lead in LEADS if any(_serves(pattern, lead) for pattern in scenario.patterns.values())]
+    for lead, novel in cycle([(lead, novel) for lead in told for novel in fresh]):
+        task = next(filter(None, (_compose(scenario, split, rng, lead, novel, counts) for _ in range(ATTEMPTS))), None)
+        if task is None:
+            continue
+        said = "\n".join(turn.user for turn in task.turns)
+        if said not in seen:
+            seen.add(said)
+            yield task.model_copy(update={"id": f"{split}-{name}-{len(seen) - 1:04d}"})
 
 
-def _candidates(split: Split, seed: int, domains: Sequence[str], follow_ups: int) -> Iterator[Task]:
-    """Endless distinct tasks of a split."""
-    rng, seen = random.Random(f"{split}/{seed}"), set()  # noqa: S311
-    rotation = cycle([(domain, lead) for lead in LEADS for domain in domains])
-    for domain, lead in rotation:
-        task = None
-        while task is None or (said := _said(task)) in seen or not _belongs(split, said):
-            task = _compose(split, rng, domain, lead, follow_ups)
-        seen.add(said)
-        yield task
+@dataclass
+class _Dialogue:
+    """A task in the making."""
+
+    scenario: Scenario
+    words: Words
+    world: Domain
+    novel: bool
+    told: Counter[str]
+    """How often each pattern has been told in earlier tasks too: the choice evens it out."""
+    turns: list[Turn] = field(default_factory=list)
+    claimed: set[str] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
+    last: tuple[Pattern, Goal] | None = None
+    """The goal that the next one may continue."""
+
+    def add(self, kind: str) -> bool:
+        """Adds a goal told as `kind`, where the world offers one."""
+        fresh = self.novel and (not self.turns or self.words.rng.random() < FRESH)
+        for pattern in self._in_turn(
+            lambda pattern: pattern.after is None and _serves(pattern, kind) and (pattern.test_only or not fresh)
+        ):
+            goal = self._compose(pattern)
+            if goal is not None and self._fits(goal, kind):
+                self._tell(pattern, goal, kind)
+                return True
+        return False
+
+    def add_sequel(self) -> bool:
+        """Adds a goal that continues the last one, where there is one."""
+        if self.last is None:
+            return False
+        parent, past = self.last
+        for pattern in self._in_turn(lambda candidate: candidate.after == parent.name):
+            goal = self._compose(pattern, past)
+            if goal is not None and not goal.tools & self.hidden:
+                self._tell(pattern, goal, pattern.kind)
+                return True
+        return False
+
+    def _compose(self, pattern: Pattern, *past: Goal) -> Goal | None:
+        try:
+            return pattern.compose(self.world, self.words, *past)
+        except Exception as error:  # whatever a pattern raises, its author wants to know which it was
+            raise PatternError(f"{pattern.name}: {type(error).__name__}: {error}") from error
+
+    def _in_turn(self, serves: Callable[[Pattern], bool]) -> list[Pattern]:
+        """The patterns that serve and that this task may use, those told least so far first."""
+        usable = [
+            pattern
+            for pattern in self.scenario.patterns.values()
+            if (self.novel or self.scenario.unseen or not pattern.test_only) and serves(pattern)
+        ]
+        shuffled = self.words.rng.sample(usable, len(usable))
+        return sorted(shuffled, key=lambda pattern: self.told[pattern.name])
+
+    def _fits(self, goal: Goal, kind: str) -> bool:
+        """Whether the goal leaves alone what is settled, and uses no tool that is to be missing."""
+        if kind == "missing_function" and goal.tools & self.used:
+            return False
+        claims = goal.claims - _enumerated(self.world.specs())
+        return not claims & self.claimed and not goal.tools & self.hidden
+
+    def _tell(self, pattern: Pattern, goal: Goal, kind: str) -> None:
+        """Adds the goal's turns and executes them."""
+        self.told[pattern.name] += 1
+        self.claimed |= goal.claims
+        if kind == "missing_function":
+            self.turns.append(pattern.withheld_turn(goal, self.words))
+            self.hidden |= goal.tools
+            self.last = None
+            return
+        vague = kind == "missing_parameter"
+        try:
+            told = pattern.vague_turns(goal, self.words) if vague else [pattern.turn(goal, self.words)]
+            for turn in told:
+                play_turn(self.world, turn)
+        except KeyError as error:
+            raise PatternError(f"{pattern.name}: a sentence names {error}, which its goal does not give") from error
+        except ToolError as error:
+            raise PatternError(f"{pattern.name}: the reference of {told[-1].user!r} is refused: {error}") from error
+        self.turns += told
+        self.used |= goal.tools
+        self.last = (pattern, goal)
 
 
-def _said(task: Task) -> str:
-    return "\n".join(turn.user for turn in task.turns)
-
-
-def _belongs(split: Split, said: str) -> bool:
-    """Deals the held-out dialogues out to validation and test by their text, whatever their seeds."""
-    return split == "train" or (zlib.crc32(said.encode()) % 2 == 0) == (split == "validation")
-
-
-def _compose(split: Split, rng: random.Random, domain: str, lead: str, follow_ups: int) -> Task | None:
-    """One task whose first turn is of kind `lead`; None where the drawn world does not offer it."""
-    scenario = SCENARIOS[domain]
-    words = Words(split, rng, scenario.pools)
+def _compose(scenario: Scenario, split: Split, rng: Random, lead: str, novel: bool, told: Counter[str]) -> Task | None:
+    """One task about a goal of kind `lead`; None where the drawn world does not offer it."""
+    words = scenario.words(split, rng)
     world = scenario.build(words)
-    state, tools = world.snapshot(), [tool["function"]["name"] for tool in world.specs()]
-    drawn = _draw(world, words, scenario, lead)
-    if drawn is None:
+    initial = world.snapshot()
+    dialogue = _Dialogue(scenario, words, world, novel, told)
+    goals = rng.randint(*GOALS)
+    place = rng.randrange(goals)
+    for number in range(goals):
+        if number == place:
+            if not dialogue.add(lead):
+                return None
+        elif not (rng.random() < CONTINUES and dialogue.add_sequel()):
+            dialogue.add(rng.choice(KINDS))
+    turns = dialogue.turns[:MAX_TURNS]
+    if len(turns) < GOALS[0] or turns[-1].kind == "missing_parameter":
         return None
-    pattern, goal = drawn
-    turns = _TOLD.get(lead, _plainly)(pattern, goal, words)
-    if lead == "missing_function":
-        tools = [tool for tool in tools if tool not in goal.tools]
-    _execute(world, pattern, turns)
-    shown = _shown(tools, turns, rng)
-    turns += _follow_up(world, words, scenario, goal.claims, shown, rng.randint(0, follow_ups))
-    return Task(id="", domain=domain, tools=shown, initial_state=state, turns=turns)
+    tools = [spec["function"]["name"] for spec in world.specs() if spec["function"]["name"] not in dialogue.hidden]
+    return Task(
+        id="",
+        domain=scenario.domain.name,
+        tools=_shown(tools, dialogue.used, rng),
+        initial_state=initial,
+        turns=turns,
+        novelty=_novelty(scenario, turns),
+    )
 
 
-def _shown(tools: Sequence[str], turns: Sequence[Turn], rng: random.Random) -> list[str]:
-    """The tools the turns need, filled up with distractors, in the domain's order."""
-    needed = {call.name for turn in turns for step in turn.calls for call in step}
+def _novelty(scenario: Scenario, turns: Sequence[Turn]) -> Novelty:
+    if scenario.unseen:
+        return "domain"
+    return "pattern" if any(scenario.patterns[turn.pattern].test_only for turn in turns) else "none"
+
+
+def _shown(tools: Sequence[str], needed: set[str], rng: Random) -> list[str]:
+    """The tools the turns need and some to distract, in the domain's order, so that contexts begin alike."""
     others = [tool for tool in tools if tool not in needed]
-    shown = needed | set(rng.sample(others, max(0, min(len(others), SHOWN - len(needed)))))
+    fewest = max(0, min(len(others), FEWEST_SHOWN - len(needed)))
+    shown = needed | set(rng.sample(others, rng.randint(fewest, len(others))))
     return [tool for tool in tools if tool in shown]
 
 
-def _follow_up(
-    world: Domain, words: Words, scenario: Scenario, claimed: set[str], tools: Sequence[str], count: int
-) -> list[Turn]:
-    """Up to `count` further turns that touch nothing claimed and use only `tools`."""
-    turns: list[Turn] = []
-    for _ in range(DRAWS * count):
-        if len(turns) == count:
-            break
-        drawn = _draw(world, words, scenario, words.rng.choice(KINDS))
-        if drawn is None or drawn[1].claims & claimed or not drawn[1].tools <= set(tools):
-            continue
-        pattern, goal = drawn
-        told = _plainly(pattern, goal, words)
-        _execute(world, pattern, told)
-        turns, claimed = turns + told, claimed | goal.claims
-    return turns
-
-
-def _draw(world: Any, words: Words, scenario: Scenario, kind: str) -> tuple[Pattern, Goal] | None:
-    """A pattern that can serve for a turn of `kind`, with its goal in this world."""
-    pattern = words.rng.choice([pattern for pattern in scenario.patterns if _serves(pattern, kind)])
-    goal = pattern.compose(world, words)
-    return None if goal is None else (pattern, goal)
+def _enumerated(schema: Any) -> set[str]:
+    """Every enumerated value in a schema: two goals may name the same one."""
+    if isinstance(schema, list):
+        return {value for part in schema for value in _enumerated(part)}
+    if not isinstance(schema, dict):
+        return set()
+    values = {str(value) for value in schema.get("enum", ())}
+    return values.union(*(_enumerated(part) for part in schema.values()))
 
 
 def _serves(pattern: Pattern, kind: str) -> bool:
+    """Whether a pattern's goal can be told as a turn of `kind`."""
     if kind == "missing_parameter":
-        return pattern.vague is not None
-    return pattern.kind == ("call" if kind == "missing_function" else kind)
-
-
-def _plainly(pattern: Pattern, goal: Goal, words: Words) -> list[Turn]:
-    return [pattern.turn(goal, words)]
-
-
-def _withheld(pattern: Pattern, goal: Goal, words: Words) -> list[Turn]:
-    return [pattern.withheld_turn(goal, words)]
-
-
-_TOLD: dict[str, Told] = {"missing_parameter": Pattern.vague_turns, "missing_function": _withheld}
-
-
-def _execute(world: Domain, pattern: Pattern, turns: Sequence[Turn]) -> None:
-    """Plays the turns on the live world. Raises RuntimeError where a reference is refused."""
-    for turn in turns:
-        try:
-            play_turn(world, turn)
-        except ToolError as error:
-            raise RuntimeError(f"reference of {pattern.name} fails for {turn.user!r}: {error}") from error
+        return bool(pattern.language.vague)
+    told: Kind | str = "call" if kind == "missing_function" else kind
+    return pattern.kind == told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from typing import Any, ClassVar, Self, get_type_hints
 
@@ -70,7 +71,8 @@ class Domain:
         if model is None:
             raise ToolError(f"unknown function '{call.name}'")
         try:
-            arguments = model.model_validate(call.arguments, strict=True)
+            # as JSON, so that strictness lets nested objects pass
+            arguments = model.model_validate_json(json.dumps(call.arguments), strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "arguments"
@@ -93,8 +95,8 @@ def _derive(owner: str, tool: str, method: Any) -> tuple[type[BaseModel], ToolSp
             raise TypeError(f"{owner}.{tool}: argument '{name}' is not described in the docstring's Args section")
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         fields[name] = (hints[name], Field(default, description=described[name]))
-    model = create_model(tool, __config__=ConfigDict(extra="forbid"), **fields)
-    parameters = _without_titles(model.model_json_schema())
+    model = create_model(tool, __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
+    parameters = _inlined(model.model_json_schema())
     del parameters["additionalProperties"]  # every tool refuses unknown arguments; the model's context need not say so
     parameters.setdefault("properties", {})
     parameters.setdefault("required", [])
@@ -109,16 +111,23 @@ def _read_docstring(doc: str) -> tuple[str, dict[str, str]]:
     return " ".join(head.split()), {name: " ".join(text.split()) for name, text in entries}
 
 
-def _without_titles(schema: Any) -> Any:
-    """A JSON schema without pydantic's generated `title`s (names of properties stay)."""
-    if isinstance(schema, list):
-        return [_without_titles(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: {name: _without_titles(sub) for name, sub in value.items()}
-        if key == "properties"
-        else _without_titles(value)
-        for key, value in schema.items()
-        if not (key == "title" and isinstance(value, str))
-    }
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """A JSON schema without pydantic's generated `title`s (names of properties stay), references written out."""
+    definitions = schema.pop("$defs", {})
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, list):
+            return [plain(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            named = definitions[part["$ref"].rpartition("/")[2]]
+            return plain(named | {key: value for key, value in part.items() if key != "$ref"})
+        return {
+            key: {name: plain(sub) for name, sub in value.items()} if key == "properties" else plain(value)
+            for key, value in part.items()
+            if not (key == "title" and isinstance(value, str))
+        }
+
+    inlined: dict[str, Any] = plain(schema)
+    return inlined

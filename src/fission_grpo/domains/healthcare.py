@@ -1,36 +1,58 @@
-"""A clinic's desk: patients and their records, slots and appointments, prescriptions."""
+"""A clinic's desk: patients and their records, referrals, slots and appointments, prescriptions."""
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date as Date
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from fission_grpo.domains.base import Domain, ToolError
 
-Specialty = Literal["cardiology", "dermatology", "neurology", "pediatrics"]
-SPECIALTIES: tuple[Specialty, ...] = get_args(Specialty)
+Specialist = Literal["cardiology", "dermatology", "neurology"]
+SPECIALISTS: tuple[Specialist, ...] = get_args(Specialist)
+Specialty = Literal["general", "cardiology", "dermatology", "neurology"]
+Priority = Literal["routine", "urgent"]
+Reason = Literal["checkup", "follow-up", "injury", "vaccination"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+REFILLS = 2
+"""Refills that come with a prescription."""
+
+
+class Contact(BaseModel):
+    """How to reach a patient."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    phone: str
+    city: str
+
+
+class Prescription(BaseModel):
+    """What a patient takes, and how often it may be refilled."""
+
+    days: int
+    refills: int
 
 
 class Patient(BaseModel):
     """A patient's record."""
 
     name: str
-    allergies: list[str]
-    visits: list[str]
-    refills: dict[str, int]
-    """Drug to refills left."""
+    contact: Contact
+    allergies: list[str] = []
+    visits: list[Reason] = []
+    referrals: dict[Specialist, Priority] = {}
+    prescriptions: dict[str, Prescription] = {}
 
 
 class Slot(BaseModel):
-    """A doctor's half hour; `appointment` is the id of what is booked, None when free."""
+    """A doctor's quarter of an hour; `appointment` is the id of what is booked, None when free."""
 
     doctor_id: str
-    specialty: Specialty
     date: str
     time: str
     patient_id: str | None = None
@@ -40,8 +62,13 @@ class Slot(BaseModel):
 class ClinicState(BaseModel):
     """The whole clinic."""
 
+    drugs: list[str]
+    """All that may be prescribed."""
+    doctors: dict[str, Specialty]
     patients: dict[str, Patient]
     slots: list[Slot]
+    """In order of date and time."""
+    next_patient: int
     next_appointment: int
 
 
@@ -57,11 +84,14 @@ class Healthcare(Domain):
         rng = random.Random(seed)  # noqa: S311
         return cls.populate(
             rng,
-            names=["Anna Weber", "Omar Haddad", "Lucy Chen", "Paul Novak"],
-            drugs=["ibuprofen", "metformin", "amoxicillin", "loratadine"],
+            names=["Anna Weber", "Omar Haddad", "Lucy Chen", "Paul Novak", "Grace Okafor"],
+            drugs=["ibuprofen", "metformin", "amoxicillin", "loratadine", "lisinopril"],
+            cities=["Bergen", "Porto", "Leeds"],
             dates=["2026-03-02", "2026-03-09", "2026-04-01"],
             times=["08:30", "09:00", "10:30", "14:00", "15:30"],
-            numbers=range(1000, 10000),
+            ids=lambda prefix, count, digits: [
+                f"{prefix}{number}" for number in rng.sample(range(10 ** (digits - 1), 10**digits), count)
+            ],
         )
 
     @classmethod
@@ -70,170 +100,278 @@ class Healthcare(Domain):
         rng: random.Random,
         names: Sequence[str],
         drugs: Sequence[str],
+        cities: Sequence[str],
         dates: Sequence[str],
         times: Sequence[str],
-        numbers: Sequence[int],
+        ids: Callable[[str, int, int], list[str]],
+        busy: bool = False,
     ) -> Self:
-        """A random clinic of the given names: a doctor per specialty, three slots each a date; ids from `numbers`."""
-        ids = [f"P{number}" for number in rng.sample(numbers, len(names))]
-        doctors = dict(
-            zip(
-                SPECIALTIES,
-                (f"D{number}" for number in rng.sample(sorted({number // 100 for number in numbers}), 4)),
-                strict=True,
-            )
-        )
+        """A random clinic: every patient has an appointment; `ids` draws by prefix, count and digits.
+
+        A busy clinic has most of its slots, and all appointments, on the first date.
+        """
+        specialties: list[Specialty] = ["general", "general", *SPECIALISTS]
+        doctors = dict(zip(ids("D", 5, 3), specialties, strict=True))
         slots = [
-            Slot(doctor_id=doctor, specialty=specialty, date=date, time=time)
-            for specialty, doctor in doctors.items()
+            Slot(doctor_id=doctor, date=date, time=time)
             for date in dates
-            for time in sorted(rng.sample(times, 3))
+            for doctor in doctors
+            for time in rng.sample(times, 9 if busy and date == dates[0] else 2)
         ]
-        first = rng.choice(numbers) // 10
-        booked = rng.sample(slots, len(ids))
-        for number, (slot, patient) in enumerate(zip(booked, ids, strict=True), start=first):
-            slot.patient_id, slot.appointment = patient, f"A{number}"
-        patients = {key: _random_patient(rng, name, drugs) for key, name in zip(ids, names, strict=True)}
-        return cls(ClinicState(patients=patients, slots=slots, next_appointment=first + len(ids)))
+        slots.sort(key=lambda slot: (slot.date, slot.time))
+        patients = {}
+        booked = rng.sample([slot for slot in slots if slot.date == dates[0] or not busy], len(names))
+        for name, slot, key, appointment in zip(
+            names, booked, ids("P", len(names), 4), ids("A", len(names), 4), strict=True
+        ):
+            slot.patient_id, slot.appointment = key, appointment
+            contact = Contact(phone=ids("555-", 1, 4)[0], city=rng.choice(cities))
+            patients[key] = _random_patient(rng, name, contact, drugs, doctors[slot.doctor_id])
+        state = {"drugs": drugs, "doctors": doctors, "patients": patients, "slots": slots}
+        counters = {name: int(ids("", 1, 5)[0]) for name in ("next_patient", "next_appointment")}
+        return cls(ClinicState.model_validate(state | counters))
 
     def find_patient(self, name: str) -> dict[str, Any]:
-        """Look up a patient's id.
+        """Find a patient's id.
 
         Args:
             name: Full name.
         """
-        wanted = name.strip().lower()
-        for key, patient in self.state.patients.items():
-            if patient.name.lower() == wanted:
-                return {"patient_id": key, "name": patient.name}
-        raise ToolError(f"find_patient: no patient named '{name}'")
+        key = self._named(name)
+        if key is None:
+            raise ToolError(f"find_patient: no patient named '{name}'")
+        return {"patient_id": key}
 
-    def get_record(self, patient_id: str) -> dict[str, Any]:
-        """Show allergies, visits, refills and appointments.
+    def register_patient(self, name: str, contact: Contact, allergies: list[str]) -> dict[str, Any]:
+        """Register a patient.
 
         Args:
-            patient_id: Id from find_patient.
+            name: Full name.
+            contact: Phone as 555-0123, city.
+            allergies: Drugs, [] for none.
+        """
+        if len(name.split()) < 2:
+            raise ToolError(f"register_patient: name must be first and last name, got '{name}'")
+        known = self._named(name)
+        if known is not None:
+            raise ToolError(f"register_patient: '{name}' is already registered as {known}")
+        if not re.fullmatch(r"[0-9]{3}-[0-9]{4}", contact.phone):
+            raise ToolError(f"register_patient: contact.phone must look like 555-0123, got '{contact.phone}'")
+        if not contact.city.strip():
+            raise ToolError("register_patient: contact.city is empty")
+        drugs = sorted({self._drug("register_patient", drug) for drug in allergies})
+        if len(drugs) < len(allergies):
+            raise ToolError("register_patient: allergies names a drug twice")
+        key = f"P{self.state.next_patient}"
+        self.state.patients[key] = Patient(name=" ".join(name.split()), contact=contact, allergies=drugs)
+        self.state.next_patient += 1
+        return {"patient_id": key}
+
+    def get_record(self, patient_id: str) -> dict[str, Any]:
+        """Show allergies, visits, referrals, prescriptions.
+
+        Args:
+            patient_id: Such as P1234.
         """
         patient = self._patient("get_record", patient_id)
-        booked = [slot.appointment for slot in self.state.slots if slot.patient_id == patient_id]
-        return patient.model_dump(exclude={"name"}) | {"appointments": booked}
+        return patient.model_dump(include={"allergies", "visits", "referrals", "prescriptions"})
+
+    def record_visit(self, patient_id: str, reason: Reason) -> dict[str, Any]:
+        """Record a visit.
+
+        Args:
+            patient_id: Such as P1234.
+            reason: Why.
+        """
+        patient = self._patient("record_visit", patient_id)
+        patient.visits.append(reason)
+        return {"visits": len(patient.visits)}
+
+    def refer_patient(self, patient_id: str, specialty: Specialist, priority: Priority = "routine") -> dict[str, Any]:
+        """Refer to a specialist. Requires a visit.
+
+        Args:
+            patient_id: Such as P1234.
+            specialty: Specialty.
+            priority: How soon.
+        """
+        patient = self._patient("refer_patient", patient_id)
+        if specialty in patient.referrals:
+            raise ToolError(f"refer_patient: {patient_id} already has a referral to {specialty}")
+        if not patient.visits:
+            raise ToolError(f"refer_patient: no visit on record for {patient_id}")
+        patient.referrals[specialty] = priority
+        return {"referrals": dict(patient.referrals)}
 
     def list_slots(self, specialty: Specialty, date: str) -> list[dict[str, Any]]:
         """List free slots.
 
         Args:
-            specialty: Medical specialty.
+            specialty: Specialty.
             date: YYYY-MM-DD.
         """
         _check_date("list_slots", date)
         return [
             {"doctor_id": slot.doctor_id, "time": slot.time}
             for slot in self.state.slots
-            if (slot.specialty, slot.date, slot.appointment) == (specialty, date, None)
+            if (slot.date, slot.appointment, self.state.doctors[slot.doctor_id]) == (date, None, specialty)
+        ]
+
+    def list_appointments(self, date: str) -> list[dict[str, Any]]:
+        """List appointments.
+
+        Args:
+            date: YYYY-MM-DD.
+        """
+        _check_date("list_appointments", date)
+        return [
+            {"appointment_id": slot.appointment, **slot.model_dump(include={"patient_id", "doctor_id", "time"})}
+            for slot in self.state.slots
+            if slot.date == date and slot.appointment is not None
         ]
 
     def book_appointment(self, patient_id: str, doctor_id: str, date: str, time: str) -> dict[str, Any]:
-        """Book a free slot.
+        """Book a free slot. Specialists require referral.
 
         Args:
-            patient_id: Id from find_patient.
-            doctor_id: Id from list_slots.
+            patient_id: Such as P1234.
+            doctor_id: Such as D123.
             date: YYYY-MM-DD.
             time: HH:MM.
         """
-        self._patient("book_appointment", patient_id)
-        _check_date("book_appointment", date)
-        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", time):
-            raise ToolError(f"book_appointment: time must be HH:MM (24 hours), got '{time}'")
-        offered = [slot for slot in self.state.slots if slot.doctor_id == doctor_id]
-        if not offered:
-            raise ToolError(f"book_appointment: unknown doctor_id '{doctor_id}'; ids look like D12")
-        free = [slot for slot in offered if slot.date == date and slot.appointment is None]
-        slot = next((slot for slot in free if slot.time == time), None)
-        if slot is None:
-            times = ", ".join(slot.time for slot in free) or "none"
-            raise ToolError(f"book_appointment: {doctor_id} is not free on {date} at {time}; free: {times}")
+        patient = self._patient("book_appointment", patient_id)
+        specialty = self.state.doctors.get(doctor_id)
+        if specialty is None:
+            raise ToolError(f"book_appointment: unknown doctor_id '{doctor_id}'; ids look like D123")
+        slot = self._free("book_appointment", patient_id, doctor_id, date, time)
+        if specialty not in ("general", *patient.referrals):
+            raise ToolError(f"book_appointment: {patient_id} has no referral to {specialty}")
         slot.patient_id, slot.appointment = patient_id, f"A{self.state.next_appointment}"
         self.state.next_appointment += 1
         return {"appointment_id": slot.appointment}
+
+    def move_appointment(self, appointment_id: str, date: str, time: str) -> dict[str, Any]:
+        """Move within the doctor's slots.
+
+        Args:
+            appointment_id: Such as A1234.
+            date: YYYY-MM-DD.
+            time: HH:MM.
+        """
+        old = self._booked("move_appointment", appointment_id)
+        new = self._free("move_appointment", old.patient_id, old.doctor_id, date, time, moved=appointment_id)
+        new.patient_id, new.appointment = old.patient_id, appointment_id
+        old.patient_id = old.appointment = None
+        return {"appointment_id": appointment_id, "doctor_id": new.doctor_id, "date": date, "time": time}
 
     def cancel_appointment(self, appointment_id: str) -> dict[str, Any]:
         """Cancel an appointment.
 
         Args:
-            appointment_id: Id such as A123.
+            appointment_id: Such as A1234.
         """
-        slot = next((slot for slot in self.state.slots if slot.appointment == appointment_id), None)
-        if slot is None or slot.appointment is None:
-            raise ToolError(f"cancel_appointment: no appointment '{appointment_id}'; ids look like A123")
+        slot = self._booked("cancel_appointment", appointment_id)
         slot.patient_id = slot.appointment = None
         return {"cancelled": appointment_id}
 
-    def record_visit(
-        self, patient_id: str, reason: Literal["checkup", "follow-up", "injury", "vaccination"]
-    ) -> dict[str, Any]:
-        """Record today's visit.
-
-        Args:
-            patient_id: Id from find_patient.
-            reason: Reason of the visit.
-        """
-        patient = self._patient("record_visit", patient_id)
-        patient.visits.append(reason)
-        return {"visits": len(patient.visits)}
-
     def prescribe(self, patient_id: str, drug: str, days: Annotated[int, Field(ge=1, le=90)]) -> dict[str, Any]:
-        """Prescribe a drug. Refused when allergic.
+        """Prescribe a drug. Refused if allergic or refillable.
 
         Args:
-            patient_id: Id from find_patient.
-            drug: Drug name.
-            days: Length of treatment.
+            patient_id: Such as P1234.
+            drug: Name.
+            days: Duration.
         """
-        patient = self._patient("prescribe", patient_id)
-        if not drug.strip():
-            raise ToolError("prescribe: drug must not be empty")
-        if drug.lower() in patient.allergies:
+        patient, drug = self._patient("prescribe", patient_id), self._drug("prescribe", drug)
+        if drug in patient.allergies:
             raise ToolError(f"prescribe: {patient_id} has a recorded allergy to {drug}")
-        patient.refills[drug.lower()] = 2
-        return {"drug": drug.lower(), "days": days, "refills": 2}
+        given = patient.prescriptions.get(drug)
+        if given is not None and given.refills:
+            raise ToolError(f"prescribe: {patient_id} still has {given.refills} refills of {drug}; use refill")
+        patient.prescriptions[drug] = Prescription(days=days, refills=REFILLS)
+        return {"drug": drug, "days": days, "refills": REFILLS}
 
     def refill(self, patient_id: str, drug: str) -> dict[str, Any]:
-        """Refill a drug. Requires a recorded visit.
+        """Refill a drug. Requires a visit.
 
         Args:
-            patient_id: Id from find_patient.
-            drug: Drug name.
+            patient_id: Such as P1234.
+            drug: Name.
         """
-        patient = self._patient("refill", patient_id)
-        left = patient.refills.get(drug.lower())
-        if left is None:
-            known = ", ".join(patient.refills) or "none"
-            raise ToolError(f"refill: {patient_id} has no prescription for '{drug}'; prescriptions: {known}")
-        if left == 0:
-            raise ToolError(f"refill: no refills left for {drug}; a new prescription is needed")
+        patient, drug = self._patient("refill", patient_id), self._drug("refill", drug)
+        given = patient.prescriptions.get(drug)
+        if given is None:
+            known = ", ".join(patient.prescriptions) or "none"
+            raise ToolError(f"refill: {patient_id} has no prescription for {drug}; prescriptions: {known}")
+        if not given.refills:
+            raise ToolError(f"refill: no refills of {drug} left for {patient_id}; a new prescription is needed")
         if not patient.visits:
             raise ToolError(f"refill: no visit on record for {patient_id}")
-        patient.refills[drug.lower()] = left - 1
-        return {"drug": drug.lower(), "refills_left": left - 1}
+        given.refills -= 1
+        return {"drug": drug, "refills_left": given.refills}
+
+    def _named(self, name: str) -> str | None:
+        """Id of the patient of that name, whatever its case and spaces."""
+        wanted = " ".join(name.lower().split())
+        return next((key for key, patient in self.state.patients.items() if patient.name.lower() == wanted), None)
 
     def _patient(self, tool: str, patient_id: str) -> Patient:
-        if not re.fullmatch(r"P\d{4}", patient_id):
+        if not re.fullmatch(r"P\d{4,5}", patient_id):
             raise ToolError(f"{tool}: patient_id must look like P1234, got '{patient_id}'")
         if patient_id not in self.state.patients:
             raise ToolError(f"{tool}: no patient with id '{patient_id}'")
         found: Patient = self.state.patients[patient_id]
         return found
 
+    def _drug(self, tool: str, drug: str) -> str:
+        """A drug as the clinic writes it."""
+        written = drug.strip().lower()
+        if written not in self.state.drugs:
+            raise ToolError(f"{tool}: unknown drug '{drug}'")
+        return written
 
-def _random_patient(rng: random.Random, name: str, drugs: Sequence[str]) -> Patient:
-    """Allergic to one drug, on two others; half of all patients have never been seen."""
+    def _booked(self, tool: str, appointment_id: str) -> Slot:
+        for slot in self.state.slots:
+            if slot.appointment == appointment_id:
+                found: Slot = slot
+                return found
+        raise ToolError(f"{tool}: no appointment '{appointment_id}'; list_appointments gives ids such as A1234")
+
+    def _free(
+        self, tool: str, patient_id: str | None, doctor_id: str, date: str, time: str, moved: str | None = None
+    ) -> Slot:
+        """The doctor's free slot at which the patient has no other appointment than the one `moved`."""
+        _check_date(tool, date)
+        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", time):
+            raise ToolError(f"{tool}: time must be HH:MM (24 hours), got '{time}'")
+        day = [slot for slot in self.state.slots if slot.date == date]
+        free = [slot for slot in day if slot.doctor_id == doctor_id and slot.appointment is None]
+        slot = next((slot for slot in free if slot.time == time), None)
+        if slot is None:
+            times = ", ".join(slot.time for slot in free) or "none"
+            raise ToolError(f"{tool}: {doctor_id} is not free on {date} at {time}; free: {times}")
+        for other in day:
+            if (other.patient_id, other.time) == (patient_id, time) and other.appointment != moved:
+                raise ToolError(f"{tool}: {patient_id} already has {other.appointment} on {date} at {time}")
+        return slot
+
+
+def _random_patient(
+    rng: random.Random, name: str, contact: Contact, drugs: Sequence[str], booked: Specialty
+) -> Patient:
+    """Allergic to one drug, on two others; most who are booked with no specialist have never been seen."""
     allergy, *taken = rng.sample(drugs, 3)
+    seen = booked != "general" or rng.random() < 0.4
+    referred = {booked, rng.choice(SPECIALISTS)} if seen else set()
     return Patient(
         name=name,
+        contact=contact,
         allergies=[allergy],
-        visits=["checkup"] if rng.random() < 0.5 else [],
-        refills={drug: rng.choice([0, 1, 2]) for drug in taken},
+        visits=[rng.choice(REASONS)] if seen else [],
+        referrals={specialty: "routine" for specialty in SPECIALISTS if specialty in referred},
+        prescriptions={
+            drug: Prescription(days=10 * rng.randrange(1, 7), refills=rng.choice([0, 1, 2])) for drug in taken
+        },
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, Self
 
 from fission_grpo.chat import (
     Message,
+    Novelty,
     Rollout,
     Task,
     ToolCall,
@@ -88,6 +89,8 @@ class Episode:
     kinds: list[str]
     """Kinds of the task's turns, sorted, each once."""
     turns: int
+    novelty: Novelty = "none"
+    """As `Task.novelty`."""
     turns_passed: int = 0
     success: bool = False
     ended: Ended = "check_failed"
@@ -165,7 +168,7 @@ def play(task: Task, domain: type[Domain], max_steps: int) -> Generator[Conversa
     world, reference = domain.restore(task.initial_state), domain.restore(task.initial_state)
     conversation = Conversation(task, tools)
     kinds = sorted({turn.kind for turn in task.turns})
-    episode = Episode(task.id, task.domain, kinds, len(task.turns), messages=conversation.messages)
+    episode = Episode(task.id, task.domain, kinds, len(task.turns), task.novelty, messages=conversation.messages)
     obtained: set[str] = set()
     for number, turn in enumerate(task.turns):
         required = _replay(reference, turn, task.id)

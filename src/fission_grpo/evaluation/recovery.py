@@ -14,6 +14,9 @@ from scipy.stats import binomtest
 
 from fission_grpo.evaluation.episode import Episode
 
+NOVELTIES = {"none": "seen patterns", "pattern": "unseen patterns", "domain": "unseen domains"}
+"""How a table names what of a task is new."""
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -58,6 +61,8 @@ class Summary:
     by_domain: dict[str, Summary] = field(default_factory=dict)
     by_kind: dict[str, Summary] = field(default_factory=dict)
     """An episode counts under every kind of turn that it has, so the parts overlap."""
+    by_novelty: dict[str, Summary] = field(default_factory=dict)
+    """By what of the task the built-in training data never show."""
 
     def to_json(self) -> dict[str, Any]:
         """The summary as JSON-ready data."""
@@ -70,13 +75,15 @@ class Summary:
 
 
 def summarise(episodes: Sequence[Episode]) -> Summary:
-    """The decomposition of `episodes`, overall, per domain and per kind of turn."""
+    """The decomposition of `episodes`, overall, per domain, per kind of turn and per novelty."""
     domains = sorted({episode.domain for episode in episodes})
     kinds = sorted({kind for episode in episodes for kind in episode.kinds})
+    novelties = [name for name in NOVELTIES if any(e.novelty == name for e in episodes)]
     return _summary(
         episodes,
         by_domain={name: _summary([e for e in episodes if e.domain == name]) for name in domains},
         by_kind={kind: _summary([e for e in episodes if kind in e.kinds]) for kind in kinds},
+        by_novelty={name: _summary([e for e in episodes if e.novelty == name]) for name in novelties},
     )
 
 
@@ -114,6 +121,10 @@ def recovery_table(named: Mapping[str, Summary]) -> Table:
 def _rows(summaries: Sequence[Summary]) -> Iterable[tuple[str, list[str]]]:
     yield "tasks", [str(summary.tasks) for summary in summaries]
     yield "success", [str(summary.success) for summary in summaries]
+    for name in dict.fromkeys(name for summary in summaries for name in summary.by_novelty):
+        if any(len(summary.by_novelty) > 1 for summary in summaries):
+            parts = [summary.by_novelty.get(name) for summary in summaries]
+            yield f"  {NOVELTIES[name]}", [str(part.success) if part else "–" for part in parts]
     yield "one-shot success", [str(summary.one_shot) for summary in summaries]
     yield "recovery rate", [str(summary.recovery) for summary in summaries]
     yield "identical re-invocation", [str(summary.identical_reinvocation) for summary in summaries]

@@ -63,8 +63,8 @@ def load(settings: ModelSettings, *, trainable: bool, seed: int = 0) -> tuple[An
     folder = _resolve(settings.name)
     # bf16 would round away the small steps of a trained weight: those are fp32, under autocast.
     dtype = torch.float32 if trainable and settings.lora is None else DTYPES[settings.dtype]
+    template = load_template(settings)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, attn_implementation=attention.NAME, use_safetensors=True
         )
@@ -72,9 +72,6 @@ def load(settings: ModelSettings, *, trainable: bool, seed: int = 0) -> tuple[An
         raise ModelError(f"cannot load model '{settings.name}': {first_line(error)}") from error
     if not _attends_to_everything(model.config):
         raise ModelError(f"model '{settings.name}': sliding-window and hybrid attention are not supported yet")
-    if settings.chat_template:
-        tokenizer.chat_template = _chat_template(settings.chat_template)
-    template = Template(tokenizer, settings.template_options)
     for adapter in settings.adapters:
         model = merge_adapter(model, adapter)
     model.requires_grad_(False)
@@ -82,6 +79,17 @@ def load(settings: ModelSettings, *, trainable: bool, seed: int = 0) -> tuple[An
         torch.manual_seed(seed)
         model = add_lora(model, settings.lora) if settings.lora else model.requires_grad_(True)
     return model.eval(), template
+
+
+def load_template(settings: ModelSettings) -> Template:
+    """The model's tokenizer with its chat template. Raises as `load`."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(_resolve(settings.name))
+    except _LOADING_ERRORS as error:
+        raise ModelError(f"cannot load model '{settings.name}': {first_line(error)}") from error
+    if settings.chat_template:
+        tokenizer.chat_template = _chat_template(settings.chat_template)
+    return Template(tokenizer, settings.template_options)
 
 
 def add_lora(model: Any, lora: LoraSettings) -> Any:

@@ -1,76 +1,34 @@
-"""What a scenario is made of: goal patterns over a live world, and the words of one split."""
+"""What a scenario is made of: goal patterns over a live world, and the language they are told in."""
 
 from __future__ import annotations
 
-import random
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from random import Random
+from typing import Any, Literal, get_args
 
 from fission_grpo.chat import ToolCall, Turn
+from fission_grpo.data.scenarios.words import LARGE, TYPED, Split, Words, dealt
 from fission_grpo.domains.base import Domain
 
-Split = Literal["train", "validation", "test"]
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Things to say or to name, training apart from held-out."""
-
-    train: Sequence[Any]
-    held_out: Sequence[Any]
-
-    def of(self, split: Split) -> Sequence[Any]:
-        """The half that a split may use."""
-        return self.train if split == "train" else self.held_out
-
-
-OPENINGS = Pool(
-    ["", "", "", "Hey! ", "Good morning. ", "Quick one: ", "One more thing. ", "Sorry to bother you. "],
-    ["", "", "Hello there. ", "Listen, a small job. ", "Now this. "],
-)
-CLOSINGS = Pool(
-    ["", "", "", " Thanks.", " Thank you!", " Cheers.", " That's all.", " When you can."],
-    ["", "", " Much appreciated.", " I'd be grateful.", " No rush."],
-)
-
-
-@dataclass(frozen=True)
-class Words:
-    """The split-specific provider of phrasings and entities for one task."""
-
-    split: Split
-    rng: random.Random
-    pools: Mapping[str, Pool]
-
-    def pick(self, pool: str) -> Any:
-        """One entity of a pool."""
-        return self.rng.choice(self.pools[pool].of(self.split))
-
-    def sample(self, pool: str, count: int) -> list[Any]:
-        """`count` different entities of a pool."""
-        return self.rng.sample(self.pools[pool].of(self.split), count)
-
-    def choose(self, candidates: Sequence[T], count: int) -> list[T]:
-        """`count` different candidates of the world, fewer where it has fewer."""
-        return self.rng.sample(candidates, min(count, len(candidates)))
-
-    def say(self, phrases: Pool, values: Mapping[str, Any]) -> str:
-        """A phrasing with its values filled in, and a greeting or thanks around it."""
-        opening, phrase, closing = (self.rng.choice(pool.of(self.split)) for pool in (OPENINGS, phrases, CLOSINGS))
-        return opening + phrase.format(**values) + closing
+Kind = Literal["call", "parallel", "chained", "precondition"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a pattern wants in one world: values for its phrasing, the reference steps, the closing words."""
+    """What a pattern wants in one world."""
 
     values: dict[str, Any]
+    """What its sentences name, the assistant's closing words included."""
     steps: list[list[ToolCall]]
-    reply: str
+    """The reference: assistant turns in order, each the calls it makes."""
     shown: set[str] = field(default_factory=set)
     """What else the results make known."""
+    ordered: bool = False
+    """Whether the calls of one step must run in the order given."""
 
     @property
     def tools(self) -> set[str]:
@@ -79,7 +37,7 @@ class Goal:
 
     @property
     def claims(self) -> set[str]:
-        """What this goal makes known or changes: no later turn of the task touches it again.
+        """What this goal makes known or changes: no later turn of the task touches it, unless it continues this one.
 
         Else whether a good agent would look it up once more is anybody's guess, and the reference ambiguous.
         """
@@ -87,63 +45,126 @@ class Goal:
         return named | self.shown | {call.name for step in self.steps for call in step if not call.arguments}
 
 
-@dataclass(frozen=True)
-class Vague:
-    """How a user leaves out one value, how the assistant asks for it, and how the user then supplies it."""
+Compose = Callable[..., Goal | None]
+"""From (world, words), or (world, words, past) of a pattern that continues another; None: the world has none."""
 
-    phrases: Pool
-    ask: str
-    supply: Pool
+
+@dataclass(frozen=True)
+class Language:
+    """A pattern's sentences, every list dealt to the splits by position; `{name}` is filled from `Goal.values`."""
+
+    say: list[str]
+    """How the user wants it."""
+    reply: list[str]
+    """How the assistant reports that it is done."""
+    vague: list[str] = field(default_factory=list)
+    """How the user wants it but leaves one value out."""
+    ask: list[str] = field(default_factory=list)
+    """How the assistant asks for that value."""
+    supply: list[str] = field(default_factory=list)
+    """How the user then supplies it."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A goal pattern: composes a goal from the live world, or None where the world does not offer it."""
+    """A goal pattern: composes a goal from the live world, and tells it."""
 
-    kind: str
-    compose: Callable[[Any, Words], Goal | None]
-    phrases: Pool
-    vague: Vague | None = None
+    kind: Kind
+    compose: Compose
+    language: Language
+    test_only: bool
+    """Whether training and validation never see it."""
+    after: str | None
+    """The pattern that it continues: its user refers to what that one was about."""
 
     @property
     def name(self) -> str:
         """The name of the composing function."""
         return self.compose.__name__
 
+    def of(self, part: str, split: Split) -> list[str]:
+        """The sentences of one part of the language that a split may use; all of them where only test uses any."""
+        sentences: list[str] = getattr(self.language, part)
+        return sentences if self.test_only else dealt(sentences, split)
+
     def turn(self, goal: Goal, words: Words) -> Turn:
         """The goal as a user turn with its reference solution."""
-        return _turn(words.say(self.phrases, goal.values), goal, self.kind)
+        return self._turn(words.say(self.of("say", words.split), goal.values), goal, words)
 
     def vague_turns(self, goal: Goal, words: Words) -> list[Turn]:
         """The goal as two turns: a value is missing and asked for, then supplied."""
-        assert self.vague is not None  # noqa: S101
         asked = Turn(
-            user=words.say(self.vague.phrases, goal.values),
+            user=words.say(self.of("vague", words.split), goal.values),
             steps=[],
-            reply=self.vague.ask.format(**goal.values),
+            reply=words.phrase(self.of("ask", words.split), goal.values),
             kind="missing_parameter",
+            pattern=self.name,
         )
-        supplied = words.rng.choice(self.vague.supply.of(words.split)).format(**goal.values)
-        return [asked, _turn(supplied, goal, self.kind)]
+        return [asked, self._turn(words.phrase(self.of("supply", words.split), goal.values), goal, words)]
 
     def withheld_turn(self, goal: Goal, words: Words) -> Turn:
         """The goal in a task without the tool it needs: the assistant declines."""
-        reply = "I have no tool for that, so I cannot do it."
-        return Turn(user=words.say(self.phrases, goal.values), steps=[], reply=reply, kind="missing_function")
+        said = words.say(self.of("say", words.split), goal.values)
+        return Turn(user=said, steps=[], reply=words.decline(), kind="missing_function", pattern=self.name)
+
+    def _turn(self, user: str, goal: Goal, words: Words) -> Turn:
+        steps = [[call.to_openai(f"call_{i}") for i, call in enumerate(step)] for step in goal.steps]
+        reply = words.phrase(self.of("reply", words.split), goal.values)
+        return Turn(user=user, steps=steps, reply=reply, kind=self.kind, pattern=self.name, ordered=goal.ordered)
 
 
-def _turn(user: str, goal: Goal, kind: str) -> Turn:
-    steps = [[call.to_openai(f"call_{i}") for i, call in enumerate(step)] for step in goal.steps]
-    return Turn(user=user, steps=steps, reply=goal.reply, kind=kind)
+class ScenarioError(ValueError):
+    """A scenario's patterns and language do not fit together. The message is one line."""
 
 
-@dataclass(frozen=True)
 class Scenario:
-    """A domain's goal patterns, its entities, and how to build a world of them."""
+    """A domain's goal patterns, its entities, and how to build a world of them.
 
-    build: Callable[[Words], Domain]
-    pools: Mapping[str, Pool]
-    patterns: Sequence[Pattern]
+        SCENARIO = Scenario(Bank, build, POOLS, language=Path(__file__).with_suffix(".toml"))
+
+        @SCENARIO.pattern("call")
+        def show_balance(bank: Bank, words: Words) -> Goal | None: ...
+
+    `language` is a TOML file (or its content) with a table per pattern, named as the function and holding `Language`'s
+    lists. Raises ScenarioError where a pattern has no table, or a table no pattern (`check`).
+    """
+
+    def __init__(
+        self,
+        domain: type[Domain],
+        build: Callable[[Words], Domain],
+        pools: Mapping[str, Sequence[Any]],
+        language: Path | Mapping[str, Mapping[str, list[str]]],
+        unseen: bool = False,
+    ) -> None:
+        self.domain, self.build, self.pools = domain, build, pools
+        self.unseen = unseen
+        """Whether the whole domain is kept for testing."""
+        self.patterns: dict[str, Pattern] = {}
+        self._language = (
+            tomllib.loads(language.read_text(encoding="utf-8")) if isinstance(language, Path) else dict(language)
+        )
+
+    def pattern(self, kind: Kind, *, test_only: bool = False, after: str | None = None) -> Callable[[Compose], Compose]:
+        """Registers the decorated function as a goal pattern. Raises ScenarioError where its language is missing."""
+
+        def register(compose: Compose) -> Compose:
+            name = compose.__name__
+            if name not in self._language:
+                raise ScenarioError(f"{self.domain.name}: pattern '{name}' has no sentences")
+            try:
+                language = Language(**self._language[name])
+            except TypeError as error:
+                raise ScenarioError(f"{self.domain.name}: sentences of '{name}': {error}") from None
+            self.patterns[name] = Pattern(kind, compose, language, test_only or self.unseen, after)
+            return compose
+
+        return register
+
+    def words(self, split: Split, rng: Random) -> Words:
+        """What one task may say and name."""
+        pools = {name: list(pool) if self.unseen else dealt(pool, split) for name, pool in self.pools.items()}
+        return Words(split, rng, pools, large=rng.random() < LARGE, typed=rng.random() < TYPED)
 
 
 def call(name: str, /, **arguments: Any) -> ToolCall:

@@ -2,511 +2,431 @@
 
 from __future__ import annotations
 
-from fission_grpo.data.scenarios.goals import Goal, Pattern, Pool, Scenario, Vague, Words, call, listing
-from fission_grpo.domains.smart_home import Device, SmartHome
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
 
-POOLS = {
-    "rooms": Pool(
-        ["kitchen", "bedroom", "living room", "bathroom", "office", "hallway", "dining room", "guest room"],
-        ["nursery", "attic", "study", "garage", "library", "basement"],
-    ),
-    "doors": Pool(
-        ["front door", "back door", "side door", "patio door", "balcony door"],
-        ["main entrance", "cellar door", "garden gate", "terrace door"],
-    ),
-    "devices": Pool(
-        ["lamp", "fan", "oven", "radio", "television", "kettle", "heater", "printer", "washer"],
-        ["humidifier", "projector", "toaster", "speaker", "dryer", "aquarium pump"],
-    ),
-    "pins": Pool(["4821", "7350", "1946", "5508", "2273", "6914"], ["3067", "8142", "9035", "1729"]),
-    "numbers": Pool(range(10, 60), range(60, 100)),
-    "brightness": Pool([10, 20, 30, 40, 50, 60, 70, 80, 90], [15, 25, 35, 45, 55, 65, 75, 85]),
-    "celsius": Pool([18, 19, 21, 22.5, 23, 24], [17, 20.5, 22, 25]),
-    "minutes": Pool([10, 15, 20, 30, 45, 60], [12, 25, 40, 50]),
-}
+from fission_grpo.data.scenarios.goals import Goal, Scenario, call, listing
+from fission_grpo.data.scenarios.words import Words
+from fission_grpo.domains.smart_home import (
+    DAYS,
+    DEVICES_PER_ROOM,
+    Device,
+    Heating,
+    Routine,
+    Schedule,
+    SmartHome,
+    clashes,
+)
+
+POOLS: dict[str, list[Any]] = {
+    "rooms": ["kitchen", "bedroom", "living room", "bathroom", "office", "hallway", "dining room", "guest room",
+              "nursery", "attic", "study", "garage", "library", "basement", "laundry room", "playroom", "sunroom",
+              "workshop", "gym", "music room", "loft", "conservatory", "utility room", "entrance hall"],
+    "doors": ["front door", "back door", "side door", "patio door", "balcony door", "main entrance", "cellar door",
+              "garden gate", "terrace door", "porch door", "service entrance", "courtyard gate", "driveway gate",
+              "shed door", "veranda door", "alley door", "roof hatch", "carport door", "mudroom door", "pool gate"],
+    "devices": ["fan", "radio", "television", "kettle", "printer", "humidifier", "projector", "speaker",
+                "air purifier", "computer", "game console", "monitor", "record player", "aquarium pump",
+                "coffee maker", "massage chair", "sewing machine", "heated blanket", "toaster", "mini fridge",
+                "robot vacuum", "treadmill", "garment steamer", "scanner"],
+    "moods": ["quiet", "bright", "early", "late", "lazy", "busy", "gentle", "quick", "summer", "winter", "rainy",
+              "sunny", "festive", "plain", "long", "short", "weekly", "big", "simple", "royal", "cozy", "calm", "rapid",
+              "secret"],
+    "occasions": ["breakfast", "cinema", "laundry", "dinner", "workout", "nap", "cleaning", "gardening", "homework",
+                  "party", "siesta", "arrival", "karaoke", "bedtime", "yoga", "wake-up", "painting", "baking", "gaming",
+                  "chess", "puzzle", "podcast", "brunch", "meditation"],
+    "celsius": [16, 16.5, 17, 17.5, 18, 18.5, 19, 19.5, 20.5, 21, 21.5, 22, 22.5, 23, 23.5, 24, 24.5, 25, 25.5, 26],
+}  # fmt: skip
 
 
 def build(words: Words) -> SmartHome:
-    """A random home of the split's names."""
+    """A random home of the split's names; a large one has many routines."""
+    rooms, routines = words.sample("rooms", 4), 18 if words.large else 5
     return SmartHome.populate(
         words.rng,
-        rooms=words.sample("rooms", 4),
+        rooms=rooms,
         doors=words.sample("doors", 3),
-        devices=words.pools["devices"].of(words.split),
-        pins=words.pools["pins"].of(words.split),
-        numbers=words.pools["numbers"].of(words.split),
+        devices=words.pools["devices"],
+        device_ids=words.ids("dev-", DEVICES_PER_ROOM * len(rooms), digits=3),
+        routines=dict(zip(words.ids("R", routines), words.choose(_routine_names(words), routines), strict=True)),
+        times=words.times(6, "05:30", "23:00"),
+        celsius=words.pools["celsius"],
+        pin=words.ids("", 1)[0],
+        next_routine=words.counter(),
     )
 
 
-def _open_windows(home: SmartHome) -> list[str]:
-    return [name for name, room in home.state.rooms.items() if room.window_open]
+def _routine_names(words: Words) -> list[str]:
+    return [f"{mood} {occasion}" for mood, occasion in product(words.pools["moods"], words.pools["occasions"])]
+
+
+SCENARIO = Scenario(SmartHome, build, POOLS, language=Path(__file__).with_suffix(".toml"))
+
+
+def _rooms(home: SmartHome, window_open: bool, heated: bool = False) -> list[str]:
+    """Rooms with their window and heating as wanted."""
+    return [
+        name
+        for name, room in home.state.rooms.items()
+        if room.window_open == window_open and (room.heating != "off") == heated
+    ]
 
 
 def _unlocked(home: SmartHome) -> list[str]:
     return [name for name, locked in home.state.doors.items() if not locked]
 
 
-def _devices(home: SmartHome, room: str) -> dict[str, Device]:
-    return {key: device for key, device in home.state.devices.items() if device.room == room}
+def _devices(home: SmartHome, room: str, on: bool) -> list[tuple[str, Device]]:
+    """A room's devices that are on, or that are off."""
+    return [(key, device) for key, device in home.state.devices.items() if device.room == room and device.on == on]
 
 
-def dim_light(home: SmartHome, words: Words) -> Goal:
-    [room], brightness = words.choose(list(home.state.rooms), 1), words.pick("brightness")
-    step = [call("set_light", room=room, brightness=brightness)]
-    return Goal({"room": room, "brightness": brightness}, [step], f"The {room} light is at {brightness} percent.")
+def _left(home: SmartHome) -> int:
+    """Watts that may still be drawn."""
+    power = home.home_status()["power"]
+    left: int = power["max_watts"] - power["used_watts"]
+    return left
 
 
+def _brightness(home: SmartHome, words: Words, rooms: list[str]) -> list[int]:
+    """A new brightness for each room, all different."""
+    current = {home.state.rooms[room].brightness for room in rooms}
+    return [value for value in words.numbers(len(rooms) + 2, 2, 98) if value not in current][: len(rooms)]
+
+
+def _warmth(home: SmartHome, words: Words, room: str) -> tuple[Heating, float] | None:
+    """A heating mode and target that the room does not have yet."""
+    mode: Heating = words.rng.choice(["eco", "comfort"])
+    celsius: float = words.pick("celsius")
+    now = home.state.rooms[room]
+    return None if (now.heating, now.celsius) == (mode, celsius) else (mode, celsius)
+
+
+def _routine(home: SmartHome, words: Words, active: bool) -> tuple[str, Routine] | None:
+    """A routine that is active, or that is paused."""
+    found = [(key, routine) for key, routine in home.state.routines.items() if routine.active == active]
+    return words.rng.choice(found) if found else None
+
+
+def _new_name(home: SmartHome, words: Words) -> str:
+    """A name that no routine has."""
+    taken = {routine.name for routine in home.state.routines.values()}
+    return words.rng.choice([name for name in _routine_names(words) if name not in taken])
+
+
+def _blocked(home: SmartHome, routine: Routine) -> bool:
+    """Whether an active routine clashes with it."""
+    return any(other.active and clashes(routine, other) for other in home.state.routines.values())
+
+
+def _days(days: Sequence[str]) -> str:
+    return listing([day.capitalize() for day in days])
+
+
+@SCENARIO.pattern("call")
+def dim_light(home: SmartHome, words: Words) -> Goal | None:
+    [room] = words.choose(list(home.state.rooms), 1)
+    [brightness] = _brightness(home, words, [room])
+    return Goal({"room": room, "brightness": brightness}, [[call("set_light", room=room, brightness=brightness)]])
+
+
+@SCENARIO.pattern("call")
 def lock_one_door(home: SmartHome, words: Words) -> Goal | None:
     doors = words.choose(_unlocked(home), 1)
     if not doors:
         return None
-    return Goal({"door": doors[0]}, [[call("lock_door", door=doors[0], locked=True)]], f"The {doors[0]} is locked.")
+    return Goal({"door": doors[0]}, [[call("lock_door", door=doors[0], locked=True)]])
 
 
-def close_window(home: SmartHome, words: Words) -> Goal | None:
-    rooms = words.choose(_open_windows(home), 1)
-    if not rooms:
+@SCENARIO.pattern("call")
+def disarm(home: SmartHome, words: Words) -> Goal | None:
+    if home.state.alarm == "off":
         return None
-    step = [call("set_window", room=rooms[0], open=False)]
-    return Goal({"room": rooms[0]}, [step], f"The window in the {rooms[0]} is closed.")
-
-
-def disarm(home: SmartHome, words: Words) -> Goal:
     pin = home.state.pin
-    return Goal({"pin": pin}, [[call("set_alarm", mode="off", pin=pin)]], "The alarm is off.")
+    return Goal({"pin": pin}, [[call("set_alarm", mode="off", pin=pin)]])
 
 
-def two_lights(home: SmartHome, words: Words) -> Goal:
+@SCENARIO.pattern("parallel")
+def two_lights(home: SmartHome, words: Words) -> Goal | None:
+    rooms = words.choose(list(home.state.rooms), 2)
+    levels = _brightness(home, words, rooms)
+    step = [call("set_light", room=room, brightness=level) for room, level in zip(rooms, levels, strict=True)]
+    return Goal({"first": rooms[0], "second": rooms[1], "low": levels[0], "high": levels[1]}, [step])
+
+
+@SCENARIO.pattern("parallel")
+def good_night(home: SmartHome, words: Words) -> Goal | None:
+    doors, windows = words.choose(_unlocked(home), 1), words.choose(_rooms(home, window_open=True), 1)
+    if not doors or not windows:
+        return None
+    room = words.rng.choice([name for name in home.state.rooms if name != windows[0]])
+    [brightness] = _brightness(home, words, [room])
+    step = [
+        call("lock_door", door=doors[0], locked=True),
+        call("set_window", room=windows[0], open=False),
+        call("set_light", room=room, brightness=brightness),
+    ]
+    return Goal({"door": doors[0], "airy": windows[0], "room": room, "brightness": brightness}, [step])
+
+
+@SCENARIO.pattern("parallel")
+def compare_rooms(home: SmartHome, words: Words) -> Goal | None:
     first, second = words.choose(list(home.state.rooms), 2)
-    low, high = words.sample("brightness", 2)
-    step = [call("set_light", room=first, brightness=low), call("set_light", room=second, brightness=high)]
-    values = {"first": first, "second": second, "low": low, "high": high}
-    return Goal(values, [step], f"The lights are at {low} percent in the {first} and {high} in the {second}.")
-
-
-def door_and_light(home: SmartHome, words: Words) -> Goal | None:
-    doors, [room] = words.choose(_unlocked(home), 1), words.choose(list(home.state.rooms), 1)
-    if not doors:
+    one, two = (home.state.rooms[room].measured for room in (first, second))
+    if one == two:
         return None
-    step = [call("lock_door", door=doors[0], locked=True), call("set_light", room=room, brightness=0)]
-    return Goal({"door": doors[0], "room": room}, [step], f"The {doors[0]} is locked and the {room} light is off.")
+    values = {"first": first, "second": second, "one": one, "two": two, "warmer": first if one > two else second}
+    return Goal(values, [[call("room_status", room=first), call("room_status", room=second)]])
 
 
-def two_windows(home: SmartHome, words: Words) -> Goal | None:
-    rooms = words.choose(_open_windows(home), 2)
-    if len(rooms) < 2:
-        return None
-    step = [call("set_window", room=room, open=False) for room in rooms]
-    values = {"first": rooms[0], "second": rooms[1]}
-    return Goal(values, [step], f"The windows in the {listing(rooms)} are closed.")
-
-
-def switch_on(home: SmartHome, words: Words) -> Goal | None:
-    room = words.choose(list(home.state.rooms), 1)[0]
-    idle = [(key, device) for key, device in _devices(home, room).items() if not device.on]
+@SCENARIO.pattern("chained")
+def switch_on_for(home: SmartHome, words: Words) -> Goal | None:
+    [room], minutes, left = words.choose(list(home.state.rooms), 1), words.number(4, 120, 2), _left(home)
+    idle = [(key, device) for key, device in _devices(home, room, on=False) if device.watts <= left]
     if not idle:
         return None
     key, device = words.rng.choice(idle)
-    steps = [[call("find_devices", room=room)], [call("switch_device", device_id=key, on=True)]]
-    return Goal({"room": room, "device": device.name}, steps, f"The {device.name} in the {room} is on.")
+    steps = [[call("find_devices", room=room)], [call("switch_device", device_id=key, on=True, minutes=minutes)]]
+    return Goal({"room": room, "device": device.name, "minutes": minutes}, steps)
 
 
-def switch_on_for(home: SmartHome, words: Words) -> Goal | None:
-    goal, minutes = switch_on(home, words), words.pick("minutes")
-    if goal is None:
-        return None
-    found, [switch] = goal.steps
-    timed = call(switch.name, **switch.arguments, minutes=minutes)
-    reply = f"The {goal.values['device']} is on for {minutes} minutes."
-    return Goal(goal.values | {"minutes": minutes}, [found, [timed]], reply)
-
-
+@SCENARIO.pattern("chained")
 def all_off(home: SmartHome, words: Words) -> Goal | None:
-    room = words.choose(list(home.state.rooms), 1)[0]
-    running = [key for key, device in _devices(home, room).items() if device.on]
+    [room] = words.choose(list(home.state.rooms), 1)
+    running = _devices(home, room, on=True)
     if not running:
         return None
-    steps = [[call("find_devices", room=room)], [call("switch_device", device_id=key, on=False) for key in running]]
-    return Goal({"room": room}, steps, f"Everything in the {room} is off now.")
+    names = [device.name for _, device in running]
+    off = [call("switch_device", device_id=key, on=False) for key, _ in running]
+    return Goal({"room": room, "devices": listing(names)}, [[call("find_devices", room=room)], off], set(names))
 
 
+@SCENARIO.pattern("chained")
 def lock_up(home: SmartHome, words: Words) -> Goal | None:
     doors = _unlocked(home)
     if not doors:
         return None
     steps = [[call("home_status")], [call("lock_door", door=door, locked=True) for door in doors]]
-    return Goal({}, steps, f"I locked the {listing(doors)}.")
+    return Goal({"doors": listing(doors)}, steps, {*doors})
 
 
-def heat_open_room(home: SmartHome, words: Words) -> Goal | None:
-    rooms = words.choose(_open_windows(home), 1)
-    if not rooms:
+@SCENARIO.pattern("chained")
+def pause_routine(home: SmartHome, words: Words) -> Goal | None:
+    found = _routine(home, words, active=True)
+    if found is None:
         return None
-    room, mode, celsius = rooms[0], words.rng.choice(["eco", "comfort"]), words.pick("celsius")
+    key, routine = found
+    steps = [[call("list_routines")], [call("set_routine", routine_id=key, active=False)]]
+    return Goal({"routine": routine.name}, steps)
+
+
+@SCENARIO.pattern("chained")
+def schedule_devices(home: SmartHome, words: Words) -> Goal | None:
+    [room], count = words.choose(list(home.state.rooms), 1), words.rng.choice([1, 2])
+    every = [(key, device) for on in (False, True) for key, device in _devices(home, room, on)]
+    chosen = words.choose(every, count)
+    name = _new_name(home, words)
+    [time], drawn = words.times(1, "05:30", "23:00"), words.choose(DAYS, words.rng.choice([1, 2, 3]))
+    days, ids = [day for day in DAYS if day in drawn], [key for key, _ in chosen]
+    added = Routine(name=name, schedule=Schedule(time=time, days=days), device_ids=ids)
+    if _blocked(home, added):
+        return None
+    on = words.rng.random() < 0.6
+    add = call("add_routine", name=name, schedule={"time": time, "days": days}, device_ids=ids)
+    if not on:
+        add.arguments["on"] = False
+    values = {
+        "room": room,
+        "devices": listing([device.name for _, device in chosen]),
+        "routine": name,
+        "time": words.say_time(time),
+        "days": _days(days),
+        "state": "on" if on else "off",
+    }
+    return Goal(values, [[call("find_devices", room=room)], [add]])
+
+
+@SCENARIO.pattern("precondition")
+def heat_open_room(home: SmartHome, words: Words) -> Goal | None:
+    rooms = words.choose(_rooms(home, window_open=True), 1)
+    warmth = _warmth(home, words, rooms[0]) if rooms else None
+    if warmth is None:
+        return None
+    room, (mode, celsius) = rooms[0], warmth
     steps = [
         [call("set_window", room=room, open=False)],
         [call("set_heating", room=room, mode=mode, celsius=celsius)],
     ]
-    values = {"room": room, "mode": mode, "celsius": celsius}
-    return Goal(values, steps, f"The window is closed and the {room} heats to {celsius} degrees.")
+    return Goal({"room": room, "mode": mode, "celsius": celsius}, steps)
 
 
-def heat_unseen_room(home: SmartHome, words: Words) -> Goal:
-    [room] = words.choose(list(home.state.rooms), 1)
-    mode, celsius = words.rng.choice(["eco", "comfort"]), words.pick("celsius")
-    close = [[call("set_window", room=room, open=False)]] if home.state.rooms[room].window_open else []
-    heat = [call("set_heating", room=room, mode=mode, celsius=celsius)]
-    values = {"room": room, "mode": mode, "celsius": celsius}
-    return Goal(values, [[call("home_status")], *close, heat], f"The {room} heats to {celsius} degrees.")
-
-
-def arm_away(home: SmartHome, words: Words) -> Goal | None:
-    pin = home.state.pin
-    doors = [call("lock_door", door=door, locked=True) for door in _unlocked(home)]
-    windows = [call("set_window", room=room, open=False) for room in _open_windows(home)]
-    if len(doors + windows) > 3:
+@SCENARIO.pattern("precondition")
+def swap_devices(home: SmartHome, words: Words) -> Goal | None:
+    left, pairs = _left(home), []
+    for room in home.state.rooms:
+        running, idle = _devices(home, room, on=True), _devices(home, room, on=False)
+        pairs += [(a, b) for a, b in product(running, idle) if left < b[1].watts <= left + a[1].watts]
+    if not pairs:
         return None
-    secure = [doors + windows] if doors + windows else []
-    steps = [[call("home_status")], *secure, [call("set_alarm", mode="away", pin=pin)]]
-    return Goal({"pin": pin}, steps, "The house is secured and the alarm is set to away.")
+    (stopped, old), (started, new) = words.rng.choice(pairs)
+    steps = [
+        [call("find_devices", room=new.room)],
+        [call("switch_device", device_id=stopped, on=False)],
+        [call("switch_device", device_id=started, on=True)],
+    ]
+    return Goal({"room": new.room, "old": old.name, "new": new.name}, steps)
 
 
-PATTERNS = [
-    Pattern(
-        "call",
-        dim_light,
-        Pool(
-            [
-                "Set the light in the {room} to {brightness} percent.",
-                "Please dim the {room} light to {brightness}%.",
-                "Could you put the {room} light at {brightness} percent?",
-                "{room} light, {brightness} percent please.",
-                "I'd like {brightness}% brightness in the {room}.",
-                "Change the {room} lighting to {brightness} percent.",
-            ],
-            [
-                "The {room} lighting should go to {brightness} percent.",
-                "Make it {brightness}% bright in the {room}.",
-                "Would you adjust the lamp level of the {room} to {brightness} percent?",
-            ],
-        ),
-        Vague(
-            Pool(
-                [
-                    "Dim the light in the {room}.",
-                    "Please adjust the {room} light.",
-                    "Can you change the brightness in the {room}?",
-                    "The {room} light is wrong, set it differently.",
-                    "I want another light level in the {room}.",
-                    "Set the {room} light.",
-                ],
-                [
-                    "The lighting of the {room} needs changing.",
-                    "Modify how bright the {room} is.",
-                    "Tune the {room} light.",
-                ],
-            ),
-            "What brightness in percent would you like in the {room}?",
-            Pool(
-                ["{brightness} percent.", "Make it {brightness}%.", "To {brightness} percent, please."],
-                ["Go for {brightness}.", "I'd say {brightness} percent."],
-            ),
-        ),
-    ),
-    Pattern(
-        "call",
-        lock_one_door,
-        Pool(
-            [
-                "Lock the {door}.",
-                "Please lock the {door}.",
-                "Could you lock the {door} for me?",
-                "I forgot to lock the {door}, do it.",
-                "The {door} should be locked.",
-                "Make sure you lock the {door}.",
-            ],
-            ["Bolt the {door}, would you?", "Can the {door} be locked now?", "Get the {door} locked."],
-        ),
-        Vague(
-            Pool(
-                [
-                    "Lock the door.",
-                    "Please lock a door for me.",
-                    "Could you lock one of the doors?",
-                    "I forgot to lock a door.",
-                    "One door should be locked.",
-                    "Lock that door over there.",
-                ],
-                ["Bolt that door, would you?", "Can one door be locked now?", "Get the other door locked."],
-            ),
-            "Which door should I lock?",
-            Pool(
-                ["The {door}.", "I mean the {door}.", "{door}, please."],
-                ["It's the {door}.", "That would be the {door}."],
-            ),
-        ),
-    ),
-    Pattern(
-        "call",
-        close_window,
-        Pool(
-            [
-                "Close the window in the {room}.",
-                "Please shut the {room} window.",
-                "Could you close the {room} window?",
-                "It's drafty, close the window in the {room}.",
-                "The {room} window should be shut.",
-                "Shut the window of the {room} now.",
-            ],
-            [
-                "Would you have the {room} window closed?",
-                "Rain is coming into the {room}, shut its window.",
-                "No open window in the {room}, please.",
-            ],
-        ),
-        Vague(
-            Pool(
-                [
-                    "Close the window.",
-                    "Please shut a window.",
-                    "Could you close one window?",
-                    "It's drafty, close that window.",
-                    "A window should be shut.",
-                    "Shut the window now.",
-                ],
-                ["Would you have that window closed?", "Rain is coming in, shut the window.", "Get one window closed."],
-            ),
-            "In which room should I close the window?",
-            Pool(
-                ["In the {room}.", "The one in the {room}.", "{room}, please."],
-                ["That of the {room}.", "It's the {room} one."],
-            ),
-        ),
-    ),
-    Pattern(
-        "call",
-        disarm,
-        Pool(
-            [
-                "Turn the alarm off, the PIN is {pin}.",
-                "Please switch off the alarm with PIN {pin}.",
-                "Disarm the alarm. PIN {pin}.",
-                "Could you turn off the alarm? My PIN is {pin}.",
-                "Alarm off please, {pin} is the PIN.",
-                "I'm home, disable the alarm using PIN {pin}.",
-            ],
-            [
-                "Deactivate the alarm, code {pin}.",
-                "With the PIN {pin}, put the alarm to off.",
-                "We no longer need the alarm on; PIN is {pin}.",
-            ],
-        ),
-        Vague(
-            Pool(
-                [
-                    "Turn the alarm off.",
-                    "Please switch off the alarm.",
-                    "Disarm the alarm.",
-                    "Could you turn off the alarm?",
-                    "Alarm off please.",
-                    "I'm home, disable the alarm.",
-                ],
-                ["Deactivate the alarm.", "Put the alarm to off.", "We no longer need the alarm on."],
-            ),
-            "What is the alarm PIN?",
-            Pool(["The PIN is {pin}.", "It's {pin}.", "Use {pin}."], ["{pin} is the code.", "Take {pin}."]),
-        ),
-    ),
-    Pattern(
-        "parallel",
-        two_lights,
-        Pool(
-            [
-                "Set the {first} light to {low} percent and the {second} light to {high} percent.",
-                "Please put the light in the {first} at {low}% and in the {second} at {high}%.",
-                "{first} light to {low} percent, {second} light to {high} percent.",
-                "I want {low}% light in the {first} and {high}% in the {second}.",
-                "Could you dim the {first} to {low} percent and the {second} to {high} percent?",
-                "Lights: {first} {low} percent, {second} {high} percent.",
-            ],
-            [
-                "Brightness {low}% for the {first}, then {high}% for the {second}.",
-                "Have the {first} lit at {low} percent, the {second} at {high} percent.",
-                "Two lights to change: the {first} to {low} and the {second} to {high} percent.",
-            ],
-        ),
-    ),
-    Pattern(
-        "parallel",
-        door_and_light,
-        Pool(
-            [
-                "Lock the {door} and turn the {room} light off.",
-                "Please lock the {door} and switch off the light in the {room}.",
-                "Could you lock the {door} and put out the {room} light?",
-                "Off to bed: lock the {door}, {room} light off.",
-                "Lock the {door}. Also turn off the {room} light.",
-                "I need the {door} locked and the light in the {room} off.",
-            ],
-            [
-                "Bolt the {door} and kill the {room} light.",
-                "Get the {door} locked, and no light in the {room} please.",
-                "Make the {room} dark and lock the {door} first.",
-            ],
-        ),
-    ),
-    Pattern(
-        "parallel",
-        two_windows,
-        Pool(
-            [
-                "Close the windows in the {first} and the {second}.",
-                "Please shut the {first} window and the {second} window.",
-                "Could you close the {first} and {second} windows?",
-                "A storm is coming, close the windows of the {first} and the {second}.",
-                "Shut both windows, {first} and {second}.",
-                "The windows in the {first} and in the {second} should be closed.",
-            ],
-            [
-                "Rain! {first} window and {second} window shut, please.",
-                "Neither the {first} nor the {second} should have its window open.",
-                "Would you get the windows of {first} and {second} closed?",
-            ],
-        ),
-    ),
-    Pattern(
-        "chained",
-        switch_on,
-        Pool(
-            [
-                "Turn on the {device} in the {room}.",
-                "Please switch on the {room} {device}.",
-                "Could you turn the {device} in the {room} on?",
-                "I need the {device} in the {room} running.",
-                "{room} {device} on, please.",
-                "Start the {device} in the {room}.",
-            ],
-            [
-                "Power up the {device} of the {room}.",
-                "Get the {room} {device} going.",
-                "Would you have the {device} in the {room} on?",
-            ],
-        ),
-    ),
-    Pattern(
-        "chained",
-        switch_on_for,
-        Pool(
-            [
-                "Turn on the {device} in the {room} for {minutes} minutes.",
-                "Please switch the {room} {device} on for {minutes} minutes.",
-                "Could you run the {device} in the {room} for {minutes} minutes?",
-                "Start the {device} in the {room}, off again after {minutes} minutes.",
-                "{minutes} minutes of the {device} in the {room}, please.",
-                "I want the {device} in the {room} on, with a timer of {minutes} minutes.",
-            ],
-            [
-                "Power up the {room} {device} for just {minutes} minutes.",
-                "Let the {device} of the {room} go for {minutes} minutes.",
-                "Have the {room} {device} on, auto-off at {minutes} minutes.",
-            ],
-        ),
-    ),
-    Pattern(
-        "chained",
-        all_off,
-        Pool(
-            [
-                "Turn off whatever device is on in the {room}.",
-                "Please switch off every running device in the {room}.",
-                "Check the devices in the {room} and turn off those that are on.",
-                "Could you turn off all devices still on in the {room}?",
-                "Nothing should be running in the {room}; switch off what is on.",
-                "Find what is on in the {room} and switch it off.",
-            ],
-            [
-                "Every active device in the {room} must go off.",
-                "Shut down the devices left on in the {room}.",
-                "See which devices run in the {room} and kill them.",
-            ],
-        ),
-    ),
-    Pattern(
-        "chained",
-        lock_up,
-        Pool(
-            [
-                "Check the doors and lock those that are unlocked.",
-                "Please lock every door that is still unlocked.",
-                "Could you lock whichever doors are unlocked?",
-                "See which doors are unlocked and lock them.",
-                "Look at the doors and lock the unlocked ones.",
-                "Find out what doors are not locked, then lock them.",
-            ],
-            [
-                "Any door not locked yet should be.",
-                "Verify the doors and bolt the unlocked ones.",
-                "Lock up whatever doors are not locked.",
-            ],
-        ),
-    ),
-    Pattern(
-        "precondition",
-        heat_open_room,
-        Pool(
-            [
-                "The {room} window is open. Heat the {room} to {celsius} degrees in {mode} mode.",
-                "Set {room} heating to {mode} at {celsius} degrees; note its window is open.",
-                "I left the {room} window open and now want {mode} heating there at {celsius} degrees.",
-                "Window's open in the {room}, but I'd like {mode} heating at {celsius} degrees there.",
-                "Please heat the {room} in {mode} mode to {celsius} degrees. Its window is still open.",
-                "With the window open it's cold in the {room}: {mode} heating, {celsius} degrees please.",
-            ],
-            [
-                "{celsius} degrees and {mode} heating in the {room}, whose window stands open.",
-                "Somebody opened the {room} window. Get its heating to {mode}, {celsius} degrees.",
-                "Warm the {room} ({mode}, {celsius} degrees) even though its window is open right now.",
-            ],
-        ),
-    ),
-    Pattern(
-        "precondition",
-        heat_unseen_room,
-        Pool(
-            [
-                "Heat the {room} to {celsius} degrees in {mode} mode; I don't know if its window is open.",
-                "Set {room} heating to {mode}, {celsius} degrees. Check the window first.",
-                "Please put the {room} on {mode} heating at {celsius} degrees, not sure about the window.",
-                "See whether the {room} window is closed, then set {mode} heating to {celsius} degrees there.",
-                "I want {mode} heating at {celsius} degrees in the {room}. The window may be open.",
-                "Check the {room} window and heat the room to {celsius} degrees in {mode} mode.",
-            ],
-            [
-                "Perhaps the {room} window is open; anyway, {mode} heating there at {celsius} degrees.",
-                "Look at the window, then warm the {room} to {celsius} degrees with {mode} mode.",
-                "First see how the {room} window stands, then {mode} heating there, {celsius} degrees.",
-            ],
-        ),
-    ),
-    Pattern(
-        "precondition",
-        arm_away,
-        Pool(
-            [
-                "I'm leaving. Check the house and set the alarm to away, PIN {pin}.",
-                "Please check that all is shut and arm the alarm in away mode, PIN {pin}.",
-                "Set the alarm to away with PIN {pin}; check doors and windows first.",
-                "We go on holiday: see that everything is closed and locked, alarm away, PIN {pin}.",
-                "Could you secure the house and set alarm mode away? PIN {pin}.",
-                "Check the home and arm away. The PIN is {pin}.",
-            ],
-            [
-                "Nobody will be home: look over the house, then alarm to away with code {pin}.",
-                "Arm away ({pin}) after making sure of the doors and windows.",
-                "Verify the house is shut, and the alarm goes to away. Code {pin}.",
-            ],
-        ),
-    ),
-]
+@SCENARIO.pattern("precondition")
+def arm_away(home: SmartHome, words: Words) -> Goal | None:
+    pin, unlocked = home.state.pin, _unlocked(home)
+    airy = [name for name, room in home.state.rooms.items() if room.window_open]
+    secure = [call("lock_door", door=door, locked=True) for door in unlocked]
+    secure += [call("set_window", room=room, open=False) for room in airy]
+    if not 1 <= len(secure) <= 5 or home.state.alarm == "away":
+        return None
+    done = [f"locked the {door}" for door in unlocked] + [f"closed the {room} window" for room in airy]
+    steps = [[call("home_status")], secure, [call("set_alarm", mode="away", pin=pin)]]
+    return Goal({"pin": pin, "done": listing(done)}, steps, {*unlocked, *airy})
 
-SCENARIO = Scenario(build, POOLS, PATTERNS)
+
+@SCENARIO.pattern("call", after="heat_open_room")
+def rather_warm(home: SmartHome, words: Words, past: Goal) -> Goal | None:
+    room, mode, celsius = past.values["room"], past.values["mode"], words.pick("celsius")
+    now = home.state.rooms[room]
+    if (now.heating, now.celsius) != (mode, past.values["celsius"]) or celsius == now.celsius:
+        return None
+    step = [call("set_heating", room=room, mode=mode, celsius=celsius)]
+    return Goal({"room": room, "celsius": celsius, "mode": mode}, [step])
+
+
+@SCENARIO.pattern("call", after="schedule_devices")
+def hold_routine(home: SmartHome, words: Words, past: Goal) -> Goal | None:
+    name = past.values["routine"]
+    key = next((key for key, item in home.state.routines.items() if item.name == name and item.active), None)
+    if key is None:
+        return None
+    return Goal({"routine": name}, [[call("set_routine", routine_id=key, active=False)]])
+
+
+@SCENARIO.pattern("call", test_only=True)
+def close_window(home: SmartHome, words: Words) -> Goal | None:
+    rooms = words.choose(_rooms(home, window_open=True), 1)
+    if not rooms:
+        return None
+    return Goal({"room": rooms[0]}, [[call("set_window", room=rooms[0], open=False)]])
+
+
+@SCENARIO.pattern("parallel", test_only=True)
+def two_heatings(home: SmartHome, words: Words) -> Goal | None:
+    closed = _rooms(home, window_open=False) + _rooms(home, window_open=False, heated=True)
+    rooms = words.choose(closed, 2)
+    if len(rooms) < 2:
+        return None
+    one, two = (_warmth(home, words, room) for room in rooms)
+    if one is None or two is None:
+        return None
+    step = [
+        call("set_heating", room=room, mode=mode, celsius=celsius)
+        for room, (mode, celsius) in zip(rooms, (one, two), strict=True)
+    ]
+    values = {
+        "first": rooms[0],
+        "second": rooms[1],
+        "mode": one[0],
+        "celsius": one[1],
+        "other": two[0],
+        "warmth": two[1],
+    }
+    return Goal(values, [step])
+
+
+@SCENARIO.pattern("chained", test_only=True)
+def hungriest_off(home: SmartHome, words: Words) -> Goal | None:
+    [room] = words.choose(list(home.state.rooms), 1)
+    running = _devices(home, room, on=True)
+    if len(running) < 2:
+        return None
+    key, device = max(running, key=lambda item: item[1].watts)
+    steps = [[call("find_devices", room=room)], [call("switch_device", device_id=key, on=False)]]
+    shown = {device.name for _, device in running}
+    return Goal({"room": room, "device": device.name, "watts": device.watts}, steps, shown)
+
+
+@SCENARIO.pattern("chained", test_only=True)
+def copy_schedule(home: SmartHome, words: Words) -> Goal | None:
+    model, key = words.rng.choice([*home.state.routines.values()]), words.rng.choice([*home.state.devices])
+    device, name = home.state.devices[key], _new_name(home, words)
+    added = Routine(name=name, schedule=model.schedule, device_ids=[key])
+    if _blocked(home, added):
+        return None
+    steps = [
+        [call("list_routines"), call("find_devices", room=device.room)],
+        [call("add_routine", name=name, schedule=model.schedule.model_dump(), device_ids=[key])],
+    ]
+    values = {
+        "model": model.name,
+        "routine": name,
+        "room": device.room,
+        "device": device.name,
+        "time": model.schedule.time,
+        "days": _days(model.schedule.days),
+    }
+    return Goal(values, steps)
+
+
+@SCENARIO.pattern("precondition", test_only=True)
+def resume_rival(home: SmartHome, words: Words) -> Goal | None:
+    running = {key: routine for key, routine in home.state.routines.items() if routine.active}
+    pairs = []
+    for key, routine in home.state.routines.items():
+        rivals = [other for other in running.items() if not routine.active and clashes(routine, other[1])]
+        pairs += [((key, routine), rivals[0])] if len(rivals) == 1 else []
+    if not pairs:
+        return None
+    (key, routine), (rival_key, rival) = words.rng.choice(pairs)
+    steps = [
+        [call("list_routines")],
+        [call("set_routine", routine_id=rival_key, active=False)],
+        [call("set_routine", routine_id=key, active=True)],
+    ]
+    return Goal({"routine": routine.name, "rival": rival.name}, steps)
+
+
+@SCENARIO.pattern("precondition", test_only=True)
+def come_home(home: SmartHome, words: Words) -> Goal | None:
+    if home.state.alarm != "away":
+        return None
+    pin, [door], [room] = (
+        home.state.pin,
+        words.choose(list(home.state.doors), 1),
+        words.choose(list(home.state.rooms), 1),
+    )
+    [brightness] = _brightness(home, words, [room])
+    enter = [call("lock_door", door=door, locked=False), call("set_light", room=room, brightness=brightness)]
+    values = {"pin": pin, "door": door, "room": room, "brightness": brightness}
+    return Goal(values, [[call("set_alarm", mode="off", pin=pin)], enter])
+
+
+@SCENARIO.pattern("precondition", test_only=True)
+def air_room(home: SmartHome, words: Words) -> Goal | None:
+    rooms = words.choose(_rooms(home, window_open=False, heated=True), 1)
+    if not rooms or home.state.alarm == "away":
+        return None
+    [room], heated = rooms, home.state.rooms[rooms[0]]
+    steps = [[call("set_heating", room=room, mode="off")], [call("set_window", room=room, open=True)]]
+    return Goal({"room": room, "mode": heated.heating, "celsius": f"{heated.celsius:g}"}, steps)
+
+
+@SCENARIO.pattern("precondition", test_only=True, after="air_room")
+def heat_again(home: SmartHome, words: Words, past: Goal) -> Goal | None:
+    room, mode, celsius = past.values["room"], past.values["mode"], float(past.values["celsius"])
+    if not home.state.rooms[room].window_open:
+        return None
+    steps = [
+        [call("set_window", room=room, open=False)],
+        [call("set_heating", room=room, mode=mode, celsius=celsius)],
+    ]
+    return Goal({"room": room, "mode": mode, "celsius": past.values["celsius"]}, steps)

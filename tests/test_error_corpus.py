@@ -1,0 +1,71 @@
+"""The error corpus, collected from a tiny random policy: every turn of it is wrong."""
+
+import json
+
+import pytest
+from helpers import refused, run, small_tasks
+
+from fission_grpo.config import Config
+from fission_grpo.data import decisions, write_decisions
+from fission_grpo.error_corpus import CorpusError, collect
+
+TASKS = small_tasks(6)
+
+
+@pytest.fixture
+def settings(model_folder, tmp_path):
+    made = [decision for task in TASKS for decision in decisions(task)][:12]
+    write_decisions(tmp_path / "decisions.jsonl", made)
+    return Config.model_validate(
+        {
+            "model": {"name": str(model_folder), "dtype": "fp32", "lora": None},
+            "data": {"path": str(tmp_path / "decisions.jsonl")},
+            "training": {"batch_size": 2, "group_size": 2},
+            "sampling": {"max_new_tokens": 6, "max_context_tokens": 20_000},
+        }
+    )
+
+
+def test_errors_are_distinct_and_complete(settings, tmp_path):
+    said = []
+    counts = collect(settings, tmp_path / "errors", 9, said.append)
+    assert counts["errors"] == sum(counts["by_domain"].values()) >= 9
+    assert said[-1].endswith(f"{counts['errors']} of 9 errors")
+    lines = {
+        file.stem: [json.loads(line) for line in file.read_text().splitlines()]
+        for file in (tmp_path / "errors").glob("*.jsonl")
+    }
+    assert {name: len(records) for name, records in lines.items()} == counts["by_domain"]
+    records = [record for of in lines.values() for record in of]
+    assert len({record["id"] for record in records}) == len(records)
+    assert len({(record["id"].partition("#")[0], record["failed"]) for record in records}) == len(records)
+    for record in records:
+        assert record["feedback"].startswith("ERROR: ")
+        assert record["feedback_source"] == "format"
+        assert record["format_errors"]
+        assert record["messages"][-1]["role"] in ("user", "tool")
+
+
+def test_a_killed_collection_goes_on_where_it_was(settings, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    collect(settings, whole, 100, lambda _: None)
+    collect(settings, cut, 3, lambda _: None)
+    with next(cut.glob("*.jsonl")).open("a") as file:
+        file.write('{"half a li')  # what a killed run may leave
+    collect(settings, cut, 100, lambda _: None)
+    assert {f.name: f.read_text() for f in whole.iterdir()} == {f.name: f.read_text() for f in cut.iterdir()}
+
+
+def test_a_corpus_over_other_decisions_is_not_continued(settings, tmp_path):
+    collect(settings, tmp_path / "errors", 1, lambda _: None)
+    write_decisions(tmp_path / "decisions.jsonl", decisions(TASKS[0]))
+    with pytest.raises(CorpusError, match="holds errors over other decisions"):
+        collect(settings, tmp_path / "errors", 1, lambda _: None)
+
+
+def test_the_command_prints_counts(settings, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "config.yaml"
+    path.write_text(settings.model_dump_json())  # JSON is YAML
+    assert run(monkeypatch, "data", "errors", path, "--out", tmp_path / "errors", "--count", 2) == 0
+    assert '"errors": ' in capsys.readouterr().out
+    assert "absent.yaml" in refused(monkeypatch, capsys, "data", "errors", tmp_path / "absent.yaml", "--out", tmp_path)
