@@ -25,7 +25,6 @@ from fission_grpo.data.sources import TaskSettings, evaluation_tasks
 from fission_grpo.domains import DOMAINS, Domain, ToolError
 
 LOADS = 5
-RANDOM_CALLS = 2000
 
 LOADING = """
 import time
@@ -65,7 +64,7 @@ def step_microseconds() -> dict[str, float]:
         times[task.domain] += [_timed(world, call) for turn in task.turns for step in turn.calls for call in step]
     for name, domain in DOMAINS.items():
         rng, world = Random(0), domain.fresh(0)  # noqa: S311
-        times[name] += [_timed(world, random_call(rng, world)) for _ in range(RANDOM_CALLS)]
+        times[name] += [_timed(world, random_call(rng, world)) for _ in range(len(times[name]))]
     return {name: round(1e6 * median(of), 1) for name, of in times.items()}
 
 

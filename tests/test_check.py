@@ -62,6 +62,16 @@ def test_the_domain_alone_can_be_checked(library, monkeypatch, capsys):
         ('return {"lent": book_id, "to": reader}', "return {book_id}", "lend: its result is not JSON"),
         ('return {"lent": book_id, "to": reader}', "self.state.__dict__['lent'] = {1: 2}; return 1",
          "lend: its state does not come back"),
+        ('return {"lent": book_id, "to": reader}', 'self.n = getattr(self, "n", 0) + 1; return self.n',
+         "lend: depends on something outside the state"),
+        ('return {"lent": book_id, "to": reader}', "return random.random()", "lend: depends on something outside"),
+        ('titles = rng.sample(["Dune"', 'titles = {}["x"] + rng.sample(["Dune"', "fresh: raises KeyError: 'x'"),
+        ('words.sample("titles", 2)', 'words.sample("titels", 2)', "train: build: KeyError: 'titels'"),
+        ('words.sample("titles", 2)', 'words.sample("titles", 3)', "build: ValueError: the validation split has 2"),
+        ('{title} is yours, {reader}.', '{title} is yours, {name}.', "borrow: a sentence names 'name', which its goal"),
+        ('@SCENARIO.pattern("chained")', '@SCENARIO.pattern("chained", after="x")', "borrow: it continues a pattern"),
+        ('return Goal({"title": title, "id"', 'return None and Goal({"title": title, "id"', "is_it_in: no world"),
+        ('return Goal({"title": title', 'return None and Goal({"title": title', "give no task of at least two turns"),
         ("rng = random.Random(seed)", "rng = random.Random()", "fresh: the same seed gives different worlds"),
         ('call("lend", book_id=key', 'call("lend", book_id=title', "borrow: the reference of"),
         ("if key in library.state.lent:\n        return None\n    steps = [[call(\"find_book\", title=title)], [",
@@ -87,6 +97,11 @@ def test_defects_are_named_with_file_tool_and_reason(library, monkeypatch, capsy
         ('"is_it_in": {', '"is_it_out": {', "pattern 'is_it_in' has no sentences"),
         ("import random", "import no_such_library", "No module named 'no_such_library'"),
         ("class Library(Domain):", "class Library(Domain:", "invalid syntax"),
+        ("title: str)", "title: Strng)", "NameError: name 'Strng' is not defined"),
+        ("import random", "raise SystemExit(0)", "SystemExit: 0"),
+        ('@SCENARIO.pattern("chained")', '@SCENARIO.pattern("chainde")', "kind must be one of call, parallel"),
+        ('    name = "library"', "    title = 1", "Library needs a `name`"),
+        ("    State = Shelf", "    Shape = Shelf", "Library needs a `State`"),
         ('name = "library"', 'name = "banking"', "the name 'banking' is taken"),
         ("class Library(Domain):", "class Other(Domain):\n    pass\n\n\nclass Library(Domain):", "has 2 and 1"),
     ],
@@ -108,6 +123,30 @@ def test_built_in_domains_are_checked_by_name(monkeypatch, capsys):
     monkeypatch.setattr("fission_grpo.data.check.TASKS", 90)
     assert run(monkeypatch, "data", "check", "calendar_scheduling") == 0
     assert "no defects" in capsys.readouterr().out
+
+
+def test_the_pages_commands_work_from_the_folder_they_are_typed_in(library, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "data", "build", "--out", "library-data", "--module", "library.py") == 0
+    assert run(monkeypatch, "data", "check", "library.py") == 0
+    (tmp_path / "elsewhere").mkdir()
+    other = tmp_path / "elsewhere" / "library.py"
+    other.write_text(library.read_text().replace('name = "library"', 'name = "archive"'))
+    assert run(monkeypatch, "data", "check", "library.py", other) == 0
+    DOMAINS.pop("archive"), SCENARIOS.pop("archive")
+
+
+def test_build_refuses_what_it_cannot_do_in_one_line(library, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    assert "exists" in refused(monkeypatch, capsys, "data", "build", "--out", tmp_path / "file", "--module", library)
+    assert "no scenario for 'x'" in refused(
+        monkeypatch, capsys, "data", "build", "--out", tmp_path / "a", "--domain", "x"
+    )
+    path = changed(library, ('call("lend", book_id=key', 'call("lend", book_id=title'))
+    assert "is refused: lend: no book" in refused(
+        monkeypatch, capsys, "data", "build", "--out", tmp_path / "b", "--module", path
+    )
+    assert "holds none of train.jsonl.gz" in refused(monkeypatch, capsys, "data", "stats", tmp_path)
 
 
 def test_build_and_stats_for_a_domain_of_ones_own(library, tmp_path, monkeypatch, capsys):

@@ -171,9 +171,11 @@ def test_every_shipped_trajectory_is_proven(split: str) -> None:
 
 def test_the_compact_decisions_are_proven() -> None:
     train = {task.id: task for task in tasks("train")}
+    whole = [decision for decision in compact() if decision.id.rpartition("/")[0] in train]
+    assert len(whole) >= 0.97 * COMPACT  # of an ambiguous trajectory the other turns may still serve
     for decision in compact():
-        whole = train.get(decision.id.rpartition("/")[0])
-        assert whole is None or decision in decisions(whole)
+        if decision in whole:
+            assert decision in decisions(train[decision.id.rpartition("/")[0]])
         assert decision.initial_state is not None
         world = replay_calls(decision.domain, decision.initial_state, decision.messages)
         for call in decision.calls:
@@ -182,7 +184,7 @@ def test_the_compact_decisions_are_proven() -> None:
 
 @pytest.mark.parametrize("domain", ["banking", "calendar_scheduling"])
 def test_the_shipped_tasks_can_be_made_again(domain: str) -> None:
-    made = (task for task in candidates(SCENARIOS[domain], "test", 0) if judge(task).sound)
+    made = (one.task for one in candidates(SCENARIOS[domain], "test", 0) if judge(*one).sound)
     assert list(islice(made, 6)) == [task for task in tasks("test") if task.domain == domain][:6]
 
 
@@ -236,7 +238,7 @@ def test_candidates_are_deterministic_and_spread_over_patterns() -> None:
     scenario = SCENARIOS["banking"]
     first, again, other = (list(islice(candidates(scenario, "train", seed), 40)) for seed in (5, 5, 6))
     assert first == again != other
-    told = Counter(turn.pattern for task in first for turn in task.turns)
+    told = Counter(turn.pattern for one in first for turn in one.task.turns)
     assert len(told) >= 0.8 * sum(not pattern.test_only for pattern in scenario.patterns.values())
 
 

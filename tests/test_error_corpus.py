@@ -14,7 +14,7 @@ TASKS = small_tasks(6)
 
 @pytest.fixture
 def settings(model_folder, tmp_path):
-    made = [decision for task in TASKS for decision in decisions(task)][:12]
+    made = [decision for task in TASKS for decision in decisions(task)[:3]]
     write_decisions(tmp_path / "decisions.jsonl", made)
     return Config.model_validate(
         {
@@ -52,6 +52,8 @@ def test_a_killed_collection_goes_on_where_it_was(settings, tmp_path):
     collect(settings, cut, 3, lambda _: None)
     with next(cut.glob("*.jsonl")).open("a") as file:
         file.write('{"half a li')  # what a killed run may leave
+    never_ended = next(task.domain for task in TASKS if not (cut / f"{task.domain}.jsonl").exists())
+    (cut / f"{never_ended}.jsonl").write_text('{"of a batch that never ended": 1}\n')
     collect(settings, cut, 100, lambda _: None)
     assert {f.name: f.read_text() for f in whole.iterdir()} == {f.name: f.read_text() for f in cut.iterdir()}
 
@@ -59,8 +61,26 @@ def test_a_killed_collection_goes_on_where_it_was(settings, tmp_path):
 def test_a_corpus_over_other_decisions_is_not_continued(settings, tmp_path):
     collect(settings, tmp_path / "errors", 1, lambda _: None)
     write_decisions(tmp_path / "decisions.jsonl", decisions(TASKS[0]))
-    with pytest.raises(CorpusError, match="holds errors over other decisions"):
+    with pytest.raises(CorpusError, match="holds errors over other decisions or settings"):
         collect(settings, tmp_path / "errors", 1, lambda _: None)
+
+
+def test_a_corpus_of_other_settings_or_a_damaged_one_is_refused(settings, tmp_path):
+    collect(settings, tmp_path / "errors", 1, lambda _: None)
+    hotter = settings.model_copy(update={"sampling": settings.sampling.model_copy(update={"temperature": 1.5})})
+    with pytest.raises(CorpusError, match="or settings"):
+        collect(hotter, tmp_path / "errors", 1, lambda _: None)
+    (tmp_path / "errors" / "progress.json").write_text('{"seen": 3')
+    with pytest.raises(CorpusError, match=r"progress.json: damaged"):
+        collect(settings, tmp_path / "errors", 1, lambda _: None)
+
+
+def test_a_domain_never_leads_out_of_the_folder(settings, tmp_path):
+    made = [decision.model_copy(update={"domain": "../escaped"}) for decision in decisions(TASKS[0])]
+    write_decisions(tmp_path / "decisions.jsonl", made)
+    with pytest.raises(CorpusError, match="cannot name a file"):
+        collect(settings, tmp_path / "errors", 1, lambda _: None)
+    assert not (tmp_path / "escaped.jsonl").exists()
 
 
 def test_the_command_prints_counts(settings, tmp_path, monkeypatch, capsys):

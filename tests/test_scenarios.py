@@ -6,12 +6,13 @@ import random
 import re
 import string
 from collections import Counter
+from itertools import product
 
 import pytest
 
 from fission_grpo.data.scenarios import SCENARIOS, Scenario
 from fission_grpo.data.scenarios.goals import KINDS, Pattern, ScenarioError
-from fission_grpo.data.scenarios.words import DEAL, SPLITS, Words, dealt, owner
+from fission_grpo.data.scenarios.words import DEAL, SPLITS, Split, Words, dealt, owner
 from fission_grpo.domains import DOMAINS
 
 UNSEEN = {"ecommerce_orders", "calendar_scheduling"}
@@ -46,7 +47,7 @@ def test_sequels_continue_patterns_that_the_same_split_has(scenario: Scenario) -
             assert pattern.test_only or not scenario.patterns[pattern.after].test_only
 
 
-def splits_of(pattern: Pattern) -> tuple[str, ...]:
+def splits_of(pattern: Pattern) -> tuple[Split, ...]:
     return ("test",) if pattern.test_only else SPLITS
 
 
@@ -147,3 +148,15 @@ def test_language_and_patterns_must_fit() -> None:
         @scenario.pattern("call")
         def known(bank, words):
             return None
+
+
+def test_no_phrasing_belongs_to_two_splits() -> None:
+    """Of all domains together, placeholders masked."""
+    owners: dict[str, set[str]] = {}
+    for scenario in SCENARIOS.values():
+        for pattern in scenario.patterns.values():
+            for part, split in product(("say", "vague", "supply"), splits_of(pattern)):
+                for sentence in pattern.of(part, split):
+                    masked = re.sub(r"[^\w{}]+", " ", re.sub(r"\{\w+\}", "{}", sentence)).strip().casefold()
+                    owners.setdefault(masked, set()).add(split)
+    assert [masked for masked, splits in owners.items() if len(splits) > 1] == []

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from fission_grpo.chat import Task, ToolCall, Turn
 from fission_grpo.data.funnel import Judged, judge
-from fission_grpo.data.trajectory import decisions
+from fission_grpo.data.trajectory import decisions, replay
 from fission_grpo.data.verify import incoherence, replayed, unique
 from fission_grpo.data.verify.visible import Visible
 from fission_grpo.domains import DOMAINS, Domain, ToolError
@@ -62,6 +62,30 @@ class _Shop(Domain):
             raise ToolError(f"add: no '{id}'")
         self.state.basket += [id] * count
         return self.state.basket
+
+    def total(self) -> float:
+        """Show the basket's total."""
+        return sum(self.state.prices[id] for id in self.state.basket)
+
+    def describe(self, product_id: str) -> dict[str, Any]:
+        """Show a product.
+
+        Args:
+            product_id: From find.
+        """
+        if product_id not in self.state.names:
+            raise ToolError(f"describe: no '{product_id}'")
+        return {"name": self.state.names[product_id], "id": product_id, "price": self.state.prices[product_id]}
+
+    def details(self, id: str) -> dict[str, Any]:
+        """Show a product's name and price.
+
+        Args:
+            id: From find.
+        """
+        if id not in self.state.names:
+            raise ToolError(f"details: no '{id}'")
+        return {"name": self.state.names[id], "price": self.state.prices[id]}
 
     def pay(self, method: Literal["cash", "card"]) -> str:
         """Pay the basket.
@@ -145,15 +169,40 @@ def test_incoherent_dialogues_are_named() -> None:
         "turn 0: the reference is refused: find: no 'Pot'": task(turn("A Pot.", [find("Pot")])),
         "turn 0: a sentence is empty or not filled in": task(turn("A {product}.", [find("Lamp")])),
         "turn 0: browse is not among the tools shown": task(turn("All?", [ToolCall("browse")])),
-        "turn 0: the reply says what nothing shows: 'L34'": task(turn("Hi.", reply="It is L34.")),
-        "turn 0: the reply says what nothing shows: 99.0": task(turn("Hi.", reply="That makes 99.")),
+        "turn 0: the reply says what nothing shows: 'L34'": task(turn("Kettle?", [find("Kettle")], reply="It is L34.")),
+        "turn 0: the reply says what nothing shows: 99.0": task(
+            turn("Kettle?", [find("Kettle")], reply="That makes 99.")
+        ),
         "turn 1: the user repeats a turn word for word": task(BUY, BUY),
         "turn 0: the parameter that should be missing is already known": task(
             turn("Find the Lamp.", reply="Which?", kind="missing_parameter"), turn("The Lamp.", [find("Lamp")])
         ),
+        "turn 0: the parameter that should be missing is already known ": task(
+            turn("Put a Kettle in.", reply="Which?", kind="missing_parameter"),
+            turn("The Kettle.", [find("Kettle")], [add("K12")]),
+        ),
+        "turn 0: a turn of kind call has no calls": task(turn("What time is it?", reply="It is noon.")),
+        "turn 0: a turn of kind missing_function has calls": task(
+            turn("A Lamp.", [find("Lamp")], kind="missing_function")
+        ),
+        "turn 0: it is declined although its tools are shown, or nobody says which they would be": task(
+            turn("Find the Lamp.", reply="I can't.", kind="missing_function", lacks=["find"])
+        ),
+        "turn 1: pay: nobody said the value of 'method', 'card'": task(BUY, turn("Now pay.", [pay("card")])),
+        "turn 1: pay: nobody said the value of 'method', 'cash'": task(BUY, turn("Now pay by card.", [pay("cash")])),
+        "turn 0: the reply says what nothing shows: '2027-01-01'": task(
+            turn("Kettle?", [find("Kettle")], reply="By 2027-01-01.")
+        ),
+        "turn 0: the reply says what nothing shows: 'Lamp'": task(
+            turn("Kettle?", [find("Kettle")], reply="No, a Lamp.")
+        ),
     }
-    assert {incoherence(task): task for task in said.values()} == said
-    assert incoherence(task(BUY, turn("It's 20 or so?", reply="About 3 of them."))) is None
+    assert {reason: incoherence(task) for reason, task in said.items()} == {reason: reason.strip() for reason in said}
+    withheld = turn("Pay by card.", reply="I can't.", kind="missing_function", lacks=["pay"])
+    assert incoherence(task(BUY, withheld, tools=["find", "add"])) is None
+    asked = turn("Put some in.", reply="Some of what?", kind="missing_parameter")
+    assert incoherence(task(asked, turn("The Kettle.", [find("Kettle")], [add("K12")], reply="3 things done."))) is None
+    assert incoherence(task(BUY, turn("He's paying with cards.", [pay("card")]))) is None
 
 
 def test_a_value_of_another_tool_call_in_the_same_step_is_not_known_yet() -> None:
@@ -171,6 +220,20 @@ def test_ambiguous_turns_are_refuted() -> None:
     assert "does as well" in str(ambiguity(both, state=same_price))
 
 
+def test_another_tool_is_no_less_another_solution_for_its_parameters_names_or_a_longer_result() -> None:
+    wanted = turn("What is K12?", [ToolCall("details", {"id": "K12"})])
+    assert ambiguity(wanted, tools=["details", "find", "add"]) is None
+    assert "describe(product_id" in str(ambiguity(wanted, tools=["details", "find", "describe", "add"]))
+    assert ambiguity(turn("K12?", [ToolCall("describe", {"product_id": "K12"})]), tools=["describe", "details"]) is None
+
+
+def test_a_call_that_could_be_made_a_step_earlier_is_ambiguous() -> None:
+    late = turn("A Kettle, and add L34.", [find("Kettle")], [add("K12"), ToolCall("price", {"id": "L34"})])
+    assert "a step earlier" in str(ambiguity(late))
+    needed = turn("Add L34, then pay by card.", [add("L34")], [pay("card")])
+    assert ambiguity(needed) is None
+
+
 def test_reads_beside_writes_are_answers_too() -> None:
     mixed = turn("Add K12, and what does L34 cost?", [add("K12"), ToolCall("price", {"id": "L34"})])
     assert ambiguity(mixed) is None
@@ -186,6 +249,8 @@ def test_the_order_counts_exactly_where_the_turn_says_so() -> None:
     words = "Put K12 in and pay by card."
     assert "matters" in str(ambiguity(turn(words, pay_after)))
     assert ambiguity(turn(words, pay_after, ordered=True)) is None
+    look = turn("Put K12 in; what's the total?", [add("K12"), ToolCall("total")])
+    assert "matters" in str(ambiguity(look, tools=["add", "total"]))
     prices = [ToolCall("price", {"id": "K12"}), ToolCall("price", {"id": "L34"})]
     assert "does not matter" in str(ambiguity(turn("What are K12 and L34?", prices, ordered=True)))
 
@@ -218,7 +283,14 @@ def test_replay_refutes_what_did_not_happen() -> None:
     assert "do not lead to the state" in changed(1, target=other)["t/0.1"]
 
 
+def test_a_dialogue_that_was_recorded_otherwise_is_refuted() -> None:
+    recorded = replay(task(BUY))
+    assert judge(task(BUY), recorded).sound
+    recorded[2] = {"role": "tool", "content": '{"id":"L34"}'}
+    assert set(judge(task(BUY), recorded).refuted["replay"]) == {"t/0.1", "t/0.2"}
+
+
 def test_a_verifier_can_be_added() -> None:
-    judged = judge(task(BUY), {"judge": lambda task, decisions: {decisions[0].id: "I doubt it"}})
+    judged = judge(task(BUY), verifiers={"judge": lambda task, decisions: {decisions[0].id: "I doubt it"}})
     assert isinstance(judged, Judged)
     assert [decision.id for decision in judged.confirmed] == ["t/0.1", "t/0.2"]

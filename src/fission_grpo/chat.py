@@ -168,6 +168,8 @@ class Turn(BaseModel):
     """Name of the goal pattern that it was generated from."""
     ordered: bool = False
     """Whether the order of calls within a step counts."""
+    lacks: list[str] = []
+    """Tools that the request would take and the task does not show, where that is why no call is right."""
 
     @property
     def calls(self) -> tuple[tuple[ToolCall, ...], ...]:

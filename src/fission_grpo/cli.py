@@ -42,6 +42,7 @@ def build(
     """Generate tasks, prove them, and write what stands: train, validation, test, and the compact training set."""
     from fission_grpo.data import funnel
 
+    out.mkdir(parents=True, exist_ok=True)  # before the work, so that a bad folder costs nothing
     built = funnel.build(seed, domain, module)
     funnel.write(built, out)
     console.print(funnel.table(built.funnel))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ from fission_grpo.chat import Decision, fingerprint
 from fission_grpo.config import Config
 from fission_grpo.data.modules import register
 from fission_grpo.data.sources import training_decisions
-from fission_grpo.errors import UserError
+from fission_grpo.errors import UserError, first_line
 from fission_grpo.feedback import Failure, diagnose
 from fission_grpo.fission import is_error
 from fission_grpo.policy import Policy
@@ -31,27 +33,40 @@ class _Corpus:
     """A folder of JSONL files, one per domain, and how far they go; whole batches or none."""
 
     folder: Path
-    data: str
-    """Fingerprint of the decisions."""
+    made_of: str
+    """Fingerprint of the decisions and of all settings that shape the errors."""
     seen: int = 0
     """Decisions done."""
     lines: Counter[str] = field(default_factory=Counter)
     """Errors by domain."""
 
     @classmethod
-    def open(cls, folder: Path, data: str) -> Self:
-        """A new corpus, or the one in `folder` without what a killed run left half done."""
-        progress = folder / "progress.json"
-        if not progress.exists():
-            return cls(folder, data)
-        known = json.loads(progress.read_text(encoding="utf-8"))
-        if known["data"] != data:
-            raise CorpusError(f"{folder} holds errors over other decisions: choose another folder, or delete it")
-        for domain, count in known["lines"].items():
+    def open(cls, folder: Path, made_of: str, domains: set[str]) -> Self:
+        """A new corpus, or the one in `folder` without what a killed run left half done.
+
+        Raises CorpusError for a folder of another corpus, one that cannot be read, and a domain that is no file name.
+        """
+        if unsafe := sorted(name for name in domains if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name)):
+            raise CorpusError(f"domain {unsafe[0]!r} cannot name a file: use letters, digits, '_', '-' and '.'")
+        corpus = cls(folder, made_of)
+        if (folder / "progress.json").exists():
+            corpus._read()
+        for domain in domains:
             file = folder / f"{domain}.jsonl"
-            kept = file.read_text(encoding="utf-8").split("\n")[:count]
-            file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        return cls(folder, data, known["seen"], Counter(known["lines"]))
+            if file.exists():
+                kept = file.read_text(encoding="utf-8").split("\n")[: corpus.lines[domain]]
+                file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        return corpus
+
+    def _read(self) -> None:
+        file = self.folder / "progress.json"
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+            made_of, self.seen, self.lines = known["made_of"], int(known["seen"]), Counter(known["lines"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorpusError(f"{file}: damaged ({first_line(error)}); delete {self.folder} to begin anew") from error
+        if made_of != self.made_of:
+            raise CorpusError(f"{self.folder} holds errors over other decisions or settings: choose another folder")
 
     def add(self, decisions: int, errors: Sequence[dict[str, Any]]) -> None:
         """Adds the errors that a batch of decisions gave."""
@@ -61,8 +76,9 @@ class _Corpus:
                 file.write(json.dumps(error, ensure_ascii=False) + "\n")
             self.lines[error["domain"]] += 1
         self.seen += decisions
+        progress = {"made_of": self.made_of, "seen": self.seen, "lines": self.lines}
         scratch = self.folder / "progress.partial"
-        scratch.write_text(json.dumps({"data": self.data, "seen": self.seen, "lines": self.lines}), encoding="utf-8")
+        scratch.write_text(json.dumps(progress), encoding="utf-8")
         scratch.replace(self.folder / "progress.json")
 
 
@@ -74,7 +90,7 @@ def collect(config: Config, out: Path, count: int, say: Callable[[str], None]) -
     """
     register(config.modules)
     decisions = training_decisions(config.data)
-    corpus = _Corpus.open(out, fingerprint(decisions))
+    corpus = _Corpus.open(out, _made_of(config, decisions), {decision.domain for decision in decisions})
     policy = Policy.load(config.model, config.sampling, trainable=False, seed=config.seed)
     size = config.training.batch_size
     while corpus.lines.total() < count and corpus.seen < len(decisions):
@@ -82,6 +98,12 @@ def collect(config: Config, out: Path, count: int, say: Callable[[str], None]) -
         corpus.add(len(batch), list(_errors(config, policy, batch, counter=corpus.seen)))
         say(f"{corpus.seen} of {len(decisions)} decisions: {corpus.lines.total()} of {count} errors")
     return {"decisions": corpus.seen, "errors": corpus.lines.total(), "by_domain": dict(sorted(corpus.lines.items()))}
+
+
+def _made_of(config: Config, decisions: Sequence[Decision]) -> str:
+    shaping = config.model_dump(mode="json", include={"seed", "model", "sampling", "reward", "fission", "feedback"})
+    sizes = [config.training.batch_size, config.training.group_size]
+    return hashlib.sha256(json.dumps([fingerprint(decisions), shaping, sizes]).encode()).hexdigest()
 
 
 def _errors(config: Config, policy: Policy, batch: Sequence[Decision], counter: int) -> Iterator[dict[str, Any]]:

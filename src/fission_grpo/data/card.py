@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from fission_grpo.chat import Decision, Task
-from fission_grpo.data.files import read_decisions, read_tasks
+from fission_grpo.data.files import DataError, read_decisions, read_tasks
 from fission_grpo.data.sources import DataSettings, builtin_lines, training_decisions
 from fission_grpo.data.trajectory import decisions
 from fission_grpo.data.verify.visible import strings
@@ -42,9 +43,11 @@ def _read(folder: Path | None) -> tuple[dict[str, list[Task]], list[Decision]]:
     """Tasks by split, and the compact decisions."""
     names = ("train", "validation", "test")
     if folder is not None:
-        return {name: read_tasks(folder / f"{name}.jsonl.gz") for name in names}, read_decisions(
-            folder / "decisions.jsonl.gz"
-        )
+        if not any((folder / f"{name}.jsonl.gz").exists() for name in names):
+            raise DataError(f"{folder}: holds none of {', '.join(f'{name}.jsonl.gz' for name in names)}")
+        there = {name: folder / f"{name}.jsonl.gz" for name in (*names, "decisions")}
+        found = {name: read_tasks(there[name]) if there[name].exists() else [] for name in names}
+        return found, read_decisions(there["decisions"]) if there["decisions"].exists() else []
     tasks = {name: [Task.model_validate_json(line) for line in builtin_lines(name)] for name in names}
     return tasks, training_decisions(DataSettings())
 
@@ -135,5 +138,5 @@ def _table(title: str, parts: dict[str, dict[str, Any]], rows: Sequence[str]) ->
     return table
 
 
-def _cell(value: Any) -> str:
-    return "\n".join(f"{key}: {count}" for key, count in value.items()) if isinstance(value, dict) else str(value)
+def _cell(value: Any) -> Text:
+    return Text("\n".join(f"{key}: {count}" for key, count in value.items()) if isinstance(value, dict) else str(value))

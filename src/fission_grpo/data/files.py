@@ -132,6 +132,6 @@ def _check_task(task: Task) -> str | None:
         replay(task)
     except KeyError as error:
         return f"tools or turns: unknown or missing {error}"
-    except (ToolError, TypeError, ValueError) as error:
+    except (AttributeError, ToolError, TypeError, ValueError) as error:
         return f"the reference cannot be carried out: {first_line(error)}"
     return None

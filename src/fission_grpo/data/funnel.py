@@ -16,7 +16,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from fission_grpo.chat import Decision, Task
+from fission_grpo.chat import Decision, Message, Task
 from fission_grpo.data.files import write_decisions, write_tasks
 from fission_grpo.data.modules import ModuleError, register
 from fission_grpo.data.scenarios import SCENARIOS
@@ -63,11 +63,13 @@ class Judged:
         return self.incoherent is None and len(self.confirmed) == len(self.decisions)
 
 
-def judge(task: Task, verifiers: Mapping[str, Verifier] = VERIFIERS) -> Judged:
-    """Runs the coherence check, factorises, and asks every verifier."""
+def judge(
+    task: Task, dialogue: Sequence[Message] | None = None, verifiers: Mapping[str, Verifier] = VERIFIERS
+) -> Judged:
+    """Runs the coherence check, factorises the recorded dialogue, and asks every verifier."""
     if problem := incoherence(task):
         return Judged(task, problem)
-    factors = decisions(task)
+    factors = decisions(task, dialogue)
     refuted = {name: dict(verify(task, factors)) for name, verify in verifiers.items()}
     return Judged(task, None, factors, refuted)
 
@@ -93,7 +95,7 @@ def build(seed: int = 0, domains: Sequence[str] = (), modules: Sequence[str] = (
     reference its own domain refuses, ModuleError as `register`.
     """
     own = register(modules)
-    names = [*(domains or ([] if own else SCENARIOS)), *own]
+    names = list(dict.fromkeys([*(domains or ([] if own else SCENARIOS)), *own]))
     if missing := [name for name in names if name not in SCENARIOS]:
         raise ModuleError(f"there is no scenario for '{missing[0]}'; there are: {', '.join(SCENARIOS)}")
     jobs = [(name, split, seed) for split in SPLITS for name in names if split == "test" or not SCENARIOS[name].unseen]
@@ -103,17 +105,22 @@ def build(seed: int = 0, domains: Sequence[str] = (), modules: Sequence[str] = (
     kept = {split: _interleaved([_kept(each, split) for each in of]) for split, of in by_split.items()}
     confirmed = [decision for each in by_split["train"] for one in each for decision in one.confirmed]
     compact = select(confirmed, COMPACT, Random(seed))  # noqa: S311
-    funnel: dict[str, Any] = {split: _counts([one for each in of for one in each], kept[split]) for split, of in by_split.items()}
+    funnel: dict[str, Any] = {
+        split: _counts([one for each in of for one in each], kept[split]) for split, of in by_split.items()
+    }
     funnel["train"]["compact decisions"] = len(compact)
     return Built(kept["train"], compact, kept["validation"], kept["test"], funnel)
 
 
 def write(built: Built, out: Path) -> None:
-    """Writes the four data files and `funnel.json` to a folder."""
-    write_tasks(out / "train.jsonl.gz", built.train)
-    write_decisions(out / "decisions.jsonl.gz", built.compact)
-    write_tasks(out / "validation.jsonl.gz", built.validation)
-    write_tasks(out / "test.jsonl.gz", built.test)
+    """Writes the data files and `funnel.json` to a folder; what is empty (a domain only for testing) has no file."""
+    for file in out.glob("*.jsonl.gz"):
+        file.unlink()
+    for split in SPLITS:
+        if tasks := getattr(built, split):
+            write_tasks(out / f"{split}.jsonl.gz", tasks)
+    if built.compact:
+        write_decisions(out / "decisions.jsonl.gz", built.compact)
     (out / "funnel.json").write_text(json.dumps(built.funnel, indent=2) + "\n", encoding="utf-8")
 
 
@@ -129,7 +136,7 @@ def table(funnel: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _judge_candidates(domain: str, split: Split, seed: int) -> list[Judged]:
-    return [judge(task) for task in islice(candidates(SCENARIOS[domain], split, seed), CANDIDATES[split])]
+    return [judge(*candidate) for candidate in islice(candidates(SCENARIOS[domain], split, seed), CANDIDATES[split])]
 
 
 def _kept(judged: Iterable[Judged], split: Split) -> list[Task]:
@@ -145,7 +152,7 @@ def _interleaved(by_domain: Sequence[Sequence[Task]]) -> list[Task]:
 def select(every: Sequence[Decision], count: int, rng: Random) -> list[Decision]:
     """Up to `count` decisions, balanced over domains and, by `SHARES`, over kinds; the order is theirs too."""
     buckets: dict[tuple[str, str], list[Decision]] = {}
-    for decision in rng.sample(every, len(every)):
+    for decision in (decision for decision in rng.sample(every, len(every)) if decision.kind in SHARES):
         buckets.setdefault((decision.domain, decision.kind), []).append(decision)
     domains = sorted({domain for domain, _ in buckets})
     kinds = [kind for kind, share in SHARES.items() for _ in range(share)]

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
-from fission_grpo.chat import Novelty, Task, Turn
+from fission_grpo.chat import Message, Novelty, Task, Turn
 from fission_grpo.data.scenarios.goals import KINDS, Goal, Kind, Pattern, Scenario
 from fission_grpo.data.scenarios.words import Split, Words
 from fission_grpo.data.trajectory import play_turn
 from fission_grpo.domains import Domain, ToolError
+from fission_grpo.errors import UserError
 
 LEADS = ("call", "missing_parameter", "chained", "missing_function", "parallel", "precondition")
 """Kinds of the turn that a task is about, in rotation."""
@@ -23,35 +24,52 @@ MAX_TURNS = 5
 FEWEST_SHOWN = 8
 """Fewest tools a task shows: those its reference needs, and others of the domain to distract."""
 ATTEMPTS = 50
-"""Worlds tried for a task of a given leading kind."""
+"""Worlds tried for one task of a given leading kind."""
 CONTINUES = 0.6
 """Share of the goals that can be continued which are."""
 FRESH = 0.7
 """Share of the draws, in a task about patterns that training never sees, that are such patterns."""
 
 
-class PatternError(RuntimeError):
+class PatternError(UserError, RuntimeError):
     """A pattern fails, or its reference is refused by its own domain: a defect of the pattern, which it names."""
 
 
-def candidates(scenario: Scenario, split: Split, seed: int) -> Iterator[Task]:
-    """Endless distinct tasks of one domain and split, the same for the same arguments, in rotation over leading kinds.
+class Candidate(NamedTuple):
+    """A composed task and its dialogue as it was played."""
 
-    Half of the test tasks of a domain that is trained on are about patterns that training never sees. Raises
-    PatternError for a pattern whose reference fails.
+    task: Task
+    dialogue: list[Message]
+
+
+def candidates(scenario: Scenario, split: Split, seed: int) -> Iterator[Candidate]:
+    """Distinct tasks of one domain and split, the same for the same arguments, in rotation over leading kinds.
+
+    Half of the test tasks of a domain that is trained on are about patterns that training never sees. Ends where the
+    patterns give no new task any more. Raises PatternError for a pattern that fails.
     """
     name = scenario.domain.name
+    if orphans := [p.name for p in scenario.patterns.values() if p.after and p.after not in scenario.patterns]:
+        raise PatternError(f"{orphans[0]}: it continues a pattern that there is not")
     rng, seen, counts = Random(f"{name}/{split}/{seed}"), set(), Counter[str]()  # noqa: S311
     fresh = [False, True] if split == "test" and not scenario.unseen else [False]
     told = [lead for lead in LEADS if any(_serves(pattern, lead) for pattern in scenario.patterns.values())]
-    for lead, novel in cycle([(lead, novel) for lead in told for novel in fresh]):
-        task = next(filter(None, (_compose(scenario, split, rng, lead, novel, counts) for _ in range(ATTEMPTS))), None)
-        if task is None:
-            continue
-        said = "\n".join(turn.user for turn in task.turns)
-        if said not in seen:
-            seen.add(said)
-            yield task.model_copy(update={"id": f"{split}-{name}-{len(seen) - 1:04d}"})
+    kinds = [(lead, novel) for lead in told for novel in fresh]
+    fruitless = 0
+    for lead, novel in cycle(kinds):
+        drawn = (_compose(scenario, split, rng, lead, novel, counts) for _ in range(ATTEMPTS))
+        new = next((one for one in drawn if one is not None and _said(one.task) not in seen), None)
+        fruitless = 0 if new else fruitless + 1
+        if fruitless == len(kinds):
+            return
+        if new is not None:
+            seen.add(_said(new.task))
+            task = new.task.model_copy(update={"id": f"{split}-{name}-{len(seen) - 1:04d}"})
+            yield Candidate(task, new.dialogue)
+
+
+def _said(task: Task) -> str:
+    return "\n".join(turn.user for turn in task.turns)
 
 
 @dataclass
@@ -65,6 +83,8 @@ class _Dialogue:
     told: Counter[str]
     """How often each pattern has been told in earlier tasks too: the choice evens it out."""
     turns: list[Turn] = field(default_factory=list)
+    played: list[list[Message]] = field(default_factory=list)
+    """The messages of each turn."""
     claimed: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
@@ -123,15 +143,16 @@ class _Dialogue:
         self.told[pattern.name] += 1
         self.claimed |= goal.claims
         if kind == "missing_function":
-            self.turns.append(pattern.withheld_turn(goal, self.words))
+            declined = pattern.withheld_turn(goal, self.words)
+            self.turns.append(declined)
+            self.played.append(play_turn(self.world, declined))
             self.hidden |= goal.tools
             self.last = None
             return
         vague = kind == "missing_parameter"
         try:
             told = pattern.vague_turns(goal, self.words) if vague else [pattern.turn(goal, self.words)]
-            for turn in told:
-                play_turn(self.world, turn)
+            self.played += [play_turn(self.world, turn) for turn in told]
         except KeyError as error:
             raise PatternError(f"{pattern.name}: a sentence names {error}, which its goal does not give") from error
         except ToolError as error:
@@ -141,10 +162,15 @@ class _Dialogue:
         self.last = (pattern, goal)
 
 
-def _compose(scenario: Scenario, split: Split, rng: Random, lead: str, novel: bool, told: Counter[str]) -> Task | None:
+def _compose(
+    scenario: Scenario, split: Split, rng: Random, lead: str, novel: bool, told: Counter[str]
+) -> Candidate | None:
     """One task about a goal of kind `lead`; None where the drawn world does not offer it."""
     words = scenario.words(split, rng)
-    world = scenario.build(words)
+    try:
+        world = scenario.build(words)
+    except Exception as error:  # whatever it raises, its author wants to know where
+        raise PatternError(f"build: {type(error).__name__}: {error}") from error
     initial = world.snapshot()
     dialogue = _Dialogue(scenario, words, world, novel, told)
     goals = rng.randint(*GOALS)
@@ -159,7 +185,7 @@ def _compose(scenario: Scenario, split: Split, rng: Random, lead: str, novel: bo
     if len(turns) < GOALS[0] or turns[-1].kind == "missing_parameter":
         return None
     tools = [spec["function"]["name"] for spec in world.specs() if spec["function"]["name"] not in dialogue.hidden]
-    return Task(
+    task = Task(
         id="",
         domain=scenario.domain.name,
         tools=_shown(tools, dialogue.used, rng),
@@ -167,6 +193,7 @@ def _compose(scenario: Scenario, split: Split, rng: Random, lead: str, novel: bo
         turns=turns,
         novelty=_novelty(scenario, turns),
     )
+    return Candidate(task, [message for messages in dialogue.played[:MAX_TURNS] for message in messages])
 
 
 def _novelty(scenario: Scenario, turns: Sequence[Turn]) -> Novelty:

@@ -28,9 +28,12 @@ def _play_step(domain: Domain, calls: Sequence[ToolCall]) -> Iterator[Message]:
         yield tool_message(result_message(domain.call(call)))
 
 
-def decisions(task: Task) -> list[Decision]:
-    """The task's L decisions, one per assistant turn; the closing words are a decision to call nothing."""
-    dialogue = replay(task)
+def decisions(task: Task, dialogue: Sequence[Message] | None = None) -> list[Decision]:
+    """The task's L decisions, one per assistant turn; the closing words are a decision to call nothing.
+
+    `dialogue` is the task's as it was recorded; without one the reference is executed. Raises as `replay` then.
+    """
+    dialogue = replay(task) if dialogue is None else dialogue
     tools = DOMAINS[task.domain].specs(task.tools)
     places = [i for i, message in enumerate(dialogue) if message["role"] == "assistant"]
     steps = [(number, step) for number, turn in enumerate(task.turns) for step in range(len(turn.steps) + 1)]

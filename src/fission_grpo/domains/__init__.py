@@ -1,7 +1,7 @@
 """Executable tool domains: one file each, found by name in `DOMAINS`."""
 
 from fission_grpo.domains.banking import Banking
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.base import Argument, Domain, ToolError
 from fission_grpo.domains.calendar_scheduling import CalendarScheduling
 from fission_grpo.domains.course_registration import CourseRegistration
 from fission_grpo.domains.ecommerce_orders import EcommerceOrders
@@ -36,6 +36,7 @@ DOMAINS: dict[str, type[Domain]] = {
 
 __all__ = [
     "DOMAINS",
+    "Argument",
     "Banking",
     "CalendarScheduling",
     "CourseRegistration",

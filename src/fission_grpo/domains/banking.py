@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from operator import attrgetter
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import each_once, known, named, spelled
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Amount = Annotated[int, Field(ge=1)]
 Limit = Annotated[int, Field(ge=0, le=50000)]
@@ -16,14 +18,8 @@ Channel = Literal["online", "atm", "contactless"]
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 Every = Literal["month", "quarter", "year"]
 
-ACCOUNT = "account {key}; get_account gives ids such as AC1234"
-PAYEE = "payee {key}; find_payee gives ids such as PY1234"
-CARD = "card {key}; find_card gives ids such as CD1234"
 
-T = TypeVar("T")
-
-
-class Schedule(BaseModel):
+class Schedule(Argument):
     """When money is sent."""
 
     every: Every
@@ -134,18 +130,18 @@ class Banking(Domain):
             owned[rng.choice(list(owned))].pots[pot] = rng.choice(numbers) * 2
         some = list(owned)
         some += some[:1] * 5
-        known = dict(zip(ids("PY", len(payees)), payees, strict=True))
+        saved = dict(zip(ids("PY", len(payees)), payees, strict=True))
         return cls(
             BankState(
                 accounts=owned,
-                payees=known,
+                payees=saved,
                 orders={
                     key: StandingOrder(
                         account_id=rng.choice(list(owned)),
                         amount=rng.choice(numbers),
                         schedule=Schedule(every=rng.choice(get_args(Every)), day=rng.randrange(1, 29)),
                     )
-                    for key in rng.sample(list(known), len(known) // 2)
+                    for key in rng.sample(list(saved), len(saved) // 2)
                 },
                 bills={
                     key: Bill(
@@ -174,11 +170,9 @@ class Banking(Domain):
         Args:
             name: Name of the account.
         """
-        for key, account in self.state.accounts.items():
-            if account.name.lower() == name.strip().lower():
-                return {"account_id": key, **account.model_dump(exclude={"name"})}
-        known = ", ".join(account.name for account in self.state.accounts.values())
-        raise ToolError(f"get_account: no account named '{name}'; accounts: {known}")
+        names = ", ".join(account.name for account in self.state.accounts.values())
+        key, account = named("get_account", "account", self.state.accounts, name, hint=f"accounts: {names}")
+        return {"account_id": key, **account.model_dump(exclude={"name"})}
 
     def find_payee(self, name: str) -> dict[str, Any]:
         """Look up a saved payee and its standing order.
@@ -186,11 +180,9 @@ class Banking(Domain):
         Args:
             name: Full name.
         """
-        for key, payee in self.state.payees.items():
-            if payee.lower() == name.strip().lower():
-                order = self.state.orders.get(key)
-                return {"payee_id": key, "standing_order": order and order.model_dump()}
-        raise ToolError(f"find_payee: '{name}' is not a saved payee")
+        key, _ = named("find_payee", "saved payee", self.state.payees, name, by=str)
+        order = self.state.orders.get(key)
+        return {"payee_id": key, "standing_order": order and order.model_dump()}
 
     def transfer(self, account_id: str, to_id: str, amount: Amount) -> dict[str, Any]:
         """Send money once. Payees: up to the daily limit.
@@ -200,12 +192,13 @@ class Banking(Domain):
             to_id: Payee or other own account.
             amount: Euros.
         """
-        account = _known("transfer", self.state.accounts, account_id, ACCOUNT)
+        account = self._account("transfer", account_id)
         own = self.state.accounts.get(to_id)
         if own is account:
             raise ToolError(f"transfer: {to_id} cannot send money to itself")
         if own is None:
-            _known("transfer", self.state.payees, to_id, PAYEE)
+            hint = "find_payee and get_account give ids such as PY1234 and AC1234"
+            known("transfer", "payee or own account", self.state.payees, to_id, hint)
             left = account.daily_transfer - account.sent_today
             if amount > left:
                 raise ToolError(
@@ -234,7 +227,7 @@ class Banking(Domain):
             kind: Which limit.
             amount: New limit.
         """
-        account = _known("set_account_limit", self.state.accounts, account_id, ACCOUNT)
+        account = self._account("set_account_limit", account_id)
         if kind == "overdraft":
             if -account.balance > amount:
                 raise ToolError(f"set_account_limit: {account_id} is overdrawn by {-account.balance}, above {amount}")
@@ -254,8 +247,8 @@ class Banking(Domain):
             amount: Euros.
             direction: Which way.
         """
-        account = _known("move_pot", self.state.accounts, account_id, ACCOUNT)
-        name = next((name for name in account.pots if name.lower() == pot.strip().lower()), None)
+        account = self._account("move_pot", account_id)
+        name = spelled(pot, account.pots)
         if name is None:
             raise ToolError(f"move_pot: {account_id} has no pot '{pot}'; pots: {', '.join(account.pots) or 'none'}")
         if direction == "deposit" and amount > account.balance:
@@ -273,7 +266,7 @@ class Banking(Domain):
         Args:
             account_id: Id from get_account.
         """
-        _known("list_bills", self.state.accounts, account_id, ACCOUNT)
+        self._account("list_bills", account_id)
         return [
             {"bill_id": key, "company": bill.company, "amount": bill.amount, "due": bill.due}
             for key, bill in self.state.bills.items()
@@ -286,15 +279,10 @@ class Banking(Domain):
         Args:
             bill_ids: Ids from list_bills.
         """
-        if not bill_ids:
-            raise ToolError("pay_bills: bill_ids must name at least one bill")
-        if len(set(bill_ids)) < len(bill_ids):
-            raise ToolError("pay_bills: bill_ids names a bill twice")
+        each_once("pay_bills", "bill_ids", bill_ids)
         charged: dict[str, int] = {}
         for bill_id in bill_ids:
-            bill = self.state.bills.get(bill_id)
-            if bill is None:
-                raise ToolError(f"pay_bills: no open bill '{bill_id}'; list_bills gives ids such as B1234")
+            bill = known("pay_bills", "open bill", self.state.bills, bill_id, "list_bills gives ids such as B1234")
             charged[bill.account_id] = charged.get(bill.account_id, 0) + bill.amount
         for account_id, amount in charged.items():
             _check_funds("pay_bills", account_id, self.state.accounts[account_id], amount)
@@ -310,10 +298,8 @@ class Banking(Domain):
         Args:
             holder: Full name on the card.
         """
-        for key, card in self.state.cards.items():
-            if card.holder.lower() == holder.strip().lower():
-                return {"card_id": key, **card.model_dump(exclude={"holder"})}
-        raise ToolError(f"find_card: no card is held by '{holder}'")
+        key, card = named("find_card", "card holder", self.state.cards, holder, by=attrgetter("holder"))
+        return {"card_id": key, **card.model_dump(exclude={"holder"})}
 
     def freeze_card(self, card_id: str, frozen: bool = True) -> dict[str, Any]:
         """Freeze or unfreeze a card.
@@ -322,7 +308,7 @@ class Banking(Domain):
             card_id: Id such as CD1234.
             frozen: False to unfreeze.
         """
-        card = _known("freeze_card", self.state.cards, card_id, CARD)
+        card = self._card("freeze_card", card_id)
         if card.frozen == frozen:
             raise ToolError(f"freeze_card: {card_id} is {'already' if frozen else 'not'} frozen")
         card.frozen = frozen
@@ -336,7 +322,7 @@ class Banking(Domain):
             channel: Where it is used.
             amount: New limit.
         """
-        card = _known("set_card_limit", self.state.cards, card_id, CARD)
+        card = self._card("set_card_limit", card_id)
         if card.frozen:
             raise ToolError(f"set_card_limit: {card_id} is frozen")
         card.limits[channel] = amount
@@ -351,18 +337,18 @@ class Banking(Domain):
             amount: Euros each time.
             schedule: When to send it.
         """
-        _known("set_standing_order", self.state.accounts, account_id, ACCOUNT)
-        _known("set_standing_order", self.state.payees, payee_id, PAYEE)
+        self._account("set_standing_order", account_id)
+        known("set_standing_order", "payee", self.state.payees, payee_id, "find_payee gives ids such as PY1234")
         order = StandingOrder(account_id=account_id, amount=amount, schedule=schedule)
         replaced = payee_id in self.state.orders
         self.state.orders[payee_id] = order
         return {"payee_id": payee_id, "replaced": replaced}
 
+    def _account(self, tool: str, key: str) -> Account:
+        return known(tool, "account", self.state.accounts, key, "get_account gives ids such as AC1234")
 
-def _known(tool: str, table: dict[str, T], key: str, hint: str) -> T:
-    if key not in table:
-        raise ToolError(f"{tool}: no {hint.format(key=repr(key))}")
-    return table[key]
+    def _card(self, tool: str, key: str) -> Card:
+        return known(tool, "card", self.state.cards, key, "find_card gives ids such as CD1234")
 
 
 def _check_funds(tool: str, account_id: str, account: Account, amount: int) -> None:

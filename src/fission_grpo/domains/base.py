@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections.abc import Container
 from typing import Any, ClassVar, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -23,13 +24,19 @@ class ToolError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class Argument(BaseModel):
+    """Base of nested argument models: unknown keys and NaN are refused at every level, spaces around text dropped."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, str_strip_whitespace=True)
+
+
 class Domain:
     """Base of all executable domains.
 
     A subclass sets `name` and `State`, and writes its tools as ordinary public methods: every parameter typed and
     described in the docstring's `Args:` section. Schemas derive from signatures (`Literal` becomes an enum,
-    `Annotated[int, Field(ge=1)]` a range, a default an optional argument). A defect of the class raises TypeError
-    when the class is defined.
+    `Annotated[int, Field(ge=1)]` a range, a default an optional argument, an `Argument` a nested object). A defect of
+    the class raises TypeError when the class is defined.
     """
 
     name: ClassVar[str]
@@ -76,9 +83,19 @@ class Domain:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "arguments"
+            if first["type"] == "extra_forbidden":
+                raise ToolError(f"{call.name}: unknown argument '{where}'") from None
             raise ToolError(f"{call.name}: argument '{where}': {first['msg']}") from None
         values = {name: getattr(arguments, name) for name in model.model_fields}
         return getattr(self, call.name)(**values)
+
+    def _new_id(self, prefix: str, counter: str, taken: Container[str]) -> str:
+        """The next id that is not taken; the state's `counter` moves on."""
+        number = getattr(self.state, counter)
+        while (key := f"{prefix}{number}") in taken:
+            number += 1
+        setattr(self.state, counter, number + 1)
+        return key
 
 
 def _derive(owner: str, tool: str, method: Any) -> tuple[type[BaseModel], ToolSpec]:
@@ -95,9 +112,12 @@ def _derive(owner: str, tool: str, method: Any) -> tuple[type[BaseModel], ToolSp
             raise TypeError(f"{owner}.{tool}: argument '{name}' is not described in the docstring's Args section")
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         fields[name] = (hints[name], Field(default, description=described[name]))
-    model = create_model(tool, __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
-    parameters = _inlined(model.model_json_schema())
-    del parameters["additionalProperties"]  # every tool refuses unknown arguments; the model's context need not say so
+    model: type[BaseModel] = create_model(tool, __base__=Argument, __doc__=None, **fields)
+    schema = model.model_json_schema()
+    for name, part in schema.get("$defs", {}).items():
+        if "properties" in part and part.get("additionalProperties", True):
+            raise TypeError(f"{owner}.{tool}: {name} must derive from Argument, or it takes unknown keys")
+    parameters = _inlined(schema)
     parameters.setdefault("properties", {})
     parameters.setdefault("required", [])
     return model, {"type": "function", "function": {"name": tool, "description": summary, "parameters": parameters}}
@@ -112,7 +132,10 @@ def _read_docstring(doc: str) -> tuple[str, dict[str, str]]:
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """A JSON schema without pydantic's generated `title`s (names of properties stay), references written out."""
+    """A JSON schema with references written out, without what says nothing to a model that calls.
+
+    That is pydantic's generated `title`s (names of properties stay), and that unknown keys are refused: all are.
+    """
     definitions = schema.pop("$defs", {})
 
     def plain(part: Any) -> Any:
@@ -126,7 +149,7 @@ def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
         return {
             key: {name: plain(sub) for name, sub in value.items()} if key == "properties" else plain(value)
             for key, value in part.items()
-            if not (key == "title" and isinstance(value, str))
+            if not (key == "title" and isinstance(value, str)) and (key, value) != ("additionalProperties", False)
         }
 
     inlined: dict[str, Any] = plain(schema)

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Sequence
-from datetime import date as Date
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import clock_time, each_once, filled, iso_date, known, named
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Answer = Literal["accepted", "declined", "pending"]
 Minutes = Literal[15, 30, 45, 60, 90]
 Repeat = Literal["never", "daily", "weekly", "monthly"]
 
-EVENT = "event {key}; list_events gives ids such as EV1234"
-PERSON = "person {key}; find_person gives ids such as PE1234"
-ROOM = "room {key}; find_room gives ids such as RM1234"
 
-T = TypeVar("T")
-
-
-class Slot(BaseModel):
+class Slot(Argument):
     """When an event takes place."""
 
     date: Annotated[str, Field(description="YYYY-MM-DD")]
@@ -115,7 +108,7 @@ class CalendarScheduling(Domain):
         next_event: int,
     ) -> Self:
         """A random calendar of the given names and titles, own events apart from each other; `ids` by prefix."""
-        known = {
+        colleagues = {
             key: Person(
                 name=name, hours=Hours(opens=rng.choice(["07:00", "08:00"]), closes=f"{rng.randrange(15, 20)}:00")
             )
@@ -137,13 +130,13 @@ class CalendarScheduling(Domain):
             if not mine:
                 event.answer = "pending"
             elif event.organizer is None:
-                invited = rng.sample(list(known), rng.randrange(3))
+                invited = rng.sample(list(colleagues), rng.randrange(3))
                 event.attendees = {person: rng.choice(["accepted", "declined", "pending"]) for person in invited}
                 if rng.random() < 0.4:
                     event.room_id = rng.choice([key for key, room in places.items() if room.seats > len(invited)])
             events[key] = event
         hours = Hours(opens=rng.choice(["08:00", "08:30", "09:00"]), closes=rng.choice(["16:30", "17:00", "18:00"]))
-        return cls(CalendarState(hours=hours, events=events, people=known, rooms=places, next_event=next_event))
+        return cls(CalendarState(hours=hours, events=events, people=colleagues, rooms=places, next_event=next_event))
 
     def list_events(self, date: str) -> list[dict[str, Any]]:
         """List the calendar's events of a day.
@@ -151,7 +144,7 @@ class CalendarScheduling(Domain):
         Args:
             date: YYYY-MM-DD.
         """
-        _check_date("list_events", date)
+        iso_date("list_events", "date", date)
         return [
             {"event_id": key, "title": event.title, "start": event.slot.start, "minutes": event.slot.minutes}
             for key, event in self.state.events.items()
@@ -164,7 +157,7 @@ class CalendarScheduling(Domain):
         Args:
             event_id: Id such as EV1234.
         """
-        event = _known("get_event", self.state.events, event_id, EVENT)
+        event = self._event("get_event", event_id)
         attendees = [
             {"person_id": key, "name": self.state.people[key].name, "answer": answer}
             for key, answer in event.attendees.items()
@@ -180,11 +173,9 @@ class CalendarScheduling(Domain):
             slot: When it takes place.
             repeat: How often it recurs.
         """
-        if not title.strip():
-            raise ToolError("create_event: title must not be empty")
+        filled("create_event", "title", title)
         self._check_free("create_event", slot)
-        event_id = f"EV{self.state.next_event}"
-        self.state.next_event += 1
+        event_id = self._new_id("EV", "next_event", self.state.events)
         self.state.events[event_id] = Event(title=title, slot=slot, repeat=repeat)
         return {"event_id": event_id}
 
@@ -223,10 +214,8 @@ class CalendarScheduling(Domain):
         Args:
             name: Full name.
         """
-        for key, person in self.state.people.items():
-            if person.name.lower() == name.strip().lower():
-                return {"person_id": key, "hours": f"{person.hours.opens}-{person.hours.closes}"}
-        raise ToolError(f"find_person: no colleague named '{name}'")
+        key, person = named("find_person", "colleague", self.state.people, name)
+        return {"person_id": key, "hours": f"{person.hours.opens}-{person.hours.closes}"}
 
     def invite(self, event_id: str, person_ids: list[str]) -> dict[str, Any]:
         """Invite colleagues to an own event.
@@ -236,8 +225,7 @@ class CalendarScheduling(Domain):
             person_ids: Ids from find_person.
         """
         event = self._own("invite", event_id)
-        if not person_ids or len(set(person_ids)) < len(person_ids):
-            raise ToolError("invite: person_ids must name at least one person, and nobody twice")
+        each_once("invite", "person_ids", person_ids)
         for person_id in person_ids:
             self._check_hours("invite", person_id, event.slot)
             if person_id in event.attendees:
@@ -255,11 +243,9 @@ class CalendarScheduling(Domain):
         Args:
             name: Name of the room.
         """
-        for key, room in self.state.rooms.items():
-            if room.name.lower() == name.strip().lower():
-                return {"room_id": key, "seats": room.seats}
-        known = ", ".join(room.name for room in self.state.rooms.values())
-        raise ToolError(f"find_room: no room named '{name}'; rooms: {known}")
+        names = ", ".join(room.name for room in self.state.rooms.values())
+        key, room = named("find_room", "room", self.state.rooms, name, hint=f"rooms: {names}")
+        return {"room_id": key, "seats": room.seats}
 
     def book_room(self, event_id: str, room_id: str) -> dict[str, Any]:
         """Book a room for an own event, replacing its present one.
@@ -269,7 +255,9 @@ class CalendarScheduling(Domain):
             room_id: Id from find_room.
         """
         event = self._own("book_room", event_id)
-        room = _known("book_room", self.state.rooms, room_id, ROOM)
+        room = known("book_room", "room", self.state.rooms, room_id, "find_room gives ids such as RM1234")
+        if event.room_id == room_id:
+            raise ToolError(f"book_room: {event_id} already has room {room_id}")
         if room.seats < 1 + len(event.attendees):
             raise ToolError(f"book_room: {room_id} has {room.seats} seats, {event_id} needs {1 + len(event.attendees)}")
         self._check_room("book_room", room_id, event.slot)
@@ -291,7 +279,7 @@ class CalendarScheduling(Domain):
             event_id: Id from list_invitations.
             answer: The answer.
         """
-        event = _known("answer_invitation", self.state.events, event_id, EVENT)
+        event = self._event("answer_invitation", event_id)
         if event.organizer is None:
             raise ToolError(f"answer_invitation: {event_id} is an own event; cancel_event removes it")
         if event.answer == answer:
@@ -308,7 +296,7 @@ class CalendarScheduling(Domain):
             event_id: Id such as EV1234.
             minutes: How long before.
         """
-        event = _known("set_reminder", self.state.events, event_id, EVENT)
+        event = self._event("set_reminder", event_id)
         if event.answer != "accepted":
             raise ToolError(f"set_reminder: the invitation {event_id} is {event.answer}, accept it first")
         event.reminder = minutes
@@ -321,22 +309,26 @@ class CalendarScheduling(Domain):
             opens: HH:MM.
             closes: HH:MM.
         """
-        if _minute("set_working_hours", opens) >= _minute("set_working_hours", closes):
+        if clock_time("set_working_hours", "opens", opens) >= clock_time("set_working_hours", "closes", closes):
             raise ToolError(f"set_working_hours: opens {opens} must be before closes {closes}")
         self.state.hours = Hours(opens=opens, closes=closes)
         return {"opens": opens, "closes": closes}
 
+    def _event(self, tool: str, key: str) -> Event:
+        return known(tool, "event", self.state.events, key, "list_events gives ids such as EV1234")
+
     def _own(self, tool: str, event_id: str) -> Event:
-        event: Event = _known(tool, self.state.events, event_id, EVENT)
+        event = self._event(tool, event_id)
         if event.organizer is not None:
             raise ToolError(f"{tool}: {event_id} is organized by {event.organizer}")
         return event
 
     def _check_free(self, tool: str, slot: Slot, event_id: str | None = None) -> None:
         """The slot lies in the owner's working hours, and nothing but `event_id` is on the calendar then."""
-        _check_date(tool, slot.date)
-        if not _within(tool, slot, self.state.hours):
-            hours = self.state.hours
+        iso_date(tool, "date", slot.date)
+        clock_time(tool, "start", slot.start)
+        hours = self.state.hours
+        if not _within(slot, hours):
             raise ToolError(f"{tool}: {slot.start} for {slot.minutes} minutes is not in {hours.opens}-{hours.closes}")
         self._check_clash(tool, slot, event_id)
 
@@ -346,8 +338,8 @@ class CalendarScheduling(Domain):
                 raise ToolError(f"{tool}: {slot.date} {slot.start} clashes with {event.title} at {event.slot.start}")
 
     def _check_hours(self, tool: str, person_id: str, slot: Slot) -> None:
-        person = _known(tool, self.state.people, person_id, PERSON)
-        if not _within(tool, slot, person.hours):
+        person = known(tool, "person", self.state.people, person_id, "find_person gives ids such as PE1234")
+        if not _within(slot, person.hours):
             raise ToolError(
                 f"{tool}: {person_id} works {person.hours.opens}-{person.hours.closes}, not at {slot.start}"
             )
@@ -359,35 +351,18 @@ class CalendarScheduling(Domain):
                 raise ToolError(f"{tool}: room {room_id} is taken by {key} then")
 
 
-def _known(tool: str, table: dict[str, T], key: str, hint: str) -> T:
-    if key not in table:
-        raise ToolError(f"{tool}: no {hint.format(key=repr(key))}")
-    return table[key]
-
-
-def _check_date(tool: str, date: str) -> None:
-    try:
-        valid = Date.fromisoformat(date).isoformat() == date
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ToolError(f"{tool}: date must be YYYY-MM-DD, got '{date}'")
-
-
-def _minute(tool: str, time: str) -> int:
+def _minute(time: str) -> int:
     """The minute of the day."""
-    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", time):
-        raise ToolError(f"{tool}: times must be HH:MM (24 hours), got '{time}'")
     return 60 * int(time[:2]) + int(time[3:])
 
 
-def _within(tool: str, slot: Slot, hours: Hours) -> bool:
-    start = _minute(tool, slot.start)
-    return _minute(tool, hours.opens) <= start and start + slot.minutes <= _minute(tool, hours.closes)
+def _within(slot: Slot, hours: Hours) -> bool:
+    start = _minute(slot.start)
+    return _minute(hours.opens) <= start and start + slot.minutes <= _minute(hours.closes)
 
 
 def _overlap(one: Slot, two: Slot) -> bool:
     if one.date != two.date:
         return False
-    first, second = _minute("", one.start), _minute("", two.start)
+    first, second = _minute(one.start), _minute(two.start)
     return first < second + two.minutes and second < first + one.minutes

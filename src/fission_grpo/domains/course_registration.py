@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterable, Sequence
-from datetime import date as Date
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import alike, each_once, filled, iso_date, known, named
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Hold = Literal["advising", "financial", "health", "library"]
 HOLDS: tuple[Hold, ...] = get_args(Hold)
@@ -25,7 +25,7 @@ WAITING = 5
 """Longest waitlist."""
 
 
-class Payment(BaseModel):
+class Payment(Argument):
     """One payment."""
 
     amount: Annotated[int, Field(ge=1, le=20000)]
@@ -137,10 +137,11 @@ class CourseRegistration(Domain):
             names=["Anna Weber", "Omar Haddad", "Lucy Chen", "Paul Novak", "Sara Klein"],
             advisors=["Ruth Keller", "Igor Marino"],
             titles=["Linear Algebra", "World History", "Genetics", "Microeconomics"],
-            ids=[str(number) for number in rng.sample(range(1000, 10000), 18)],
+            ids=[str(number) for number in rng.sample(range(1000, 10000), 17)],
             dates=["2026-01-12", "2026-02-02", "2026-02-16", "2026-03-09", "2026-04-01"],
             times=["08:00", "09:30", "11:00", "13:15", "15:45"],
             amounts=rng.sample(range(100, 900), 9),
+            counters=[41250],
             per_course=2,
         )
 
@@ -155,6 +156,7 @@ class CourseRegistration(Domain):
         dates: Sequence[str],
         times: Sequence[str],
         amounts: Sequence[int],
+        counters: Sequence[int],
         per_course: int,
     ) -> Self:
         """A random desk; today is the second of `dates`, `ids` number everything, `amounts` are fees and balances."""
@@ -191,7 +193,7 @@ class CourseRegistration(Domain):
                 passed={key: "here" for key in courses if rng.random() < 0.3},
             )
         state = RegistrarState(
-            today=dates[1], students=students, courses=courses, sections=sections, next_receipt=int(next(numbers))
+            today=dates[1], students=students, courses=courses, sections=sections, next_receipt=counters[0]
         )
         for key, student in students.items():
             for section_id in rng.sample(sorted(sections), 4)[: rng.randint(1, 4)]:
@@ -205,11 +207,8 @@ class CourseRegistration(Domain):
         Args:
             name: Full name.
         """
-        wanted = name.strip().lower()
-        for key, student in self.state.students.items():
-            if student.name.lower() == wanted:
-                return {"student_id": key}
-        raise ToolError(f"find_student: no student named '{name}'")
+        key, _ = named("find_student", "student", self.state.students, name)
+        return {"student_id": key}
 
     def get_student(self, student_id: str) -> dict[str, Any]:
         """Show advisor, balance, holds, credits, enrollments.
@@ -235,12 +234,9 @@ class CourseRegistration(Domain):
         Args:
             title: Course title.
         """
-        wanted = title.strip().lower()
-        for key, course in self.state.courses.items():
-            if course.title.lower() == wanted:
-                before = self.state.titles(course.prerequisites)
-                return {"course_id": key, "credits": course.credits, "fee": course.fee, "prerequisites": before}
-        raise ToolError(f"find_course: no course titled '{title}'")
+        key, course = named("find_course", "course", self.state.courses, title, by=attrgetter("title"))
+        before = self.state.titles(course.prerequisites)
+        return {"course_id": key, "credits": course.credits, "fee": course.fee, "prerequisites": before}
 
     def list_sections(self, course_id: str) -> list[dict[str, Any]]:
         """List sections with times, seats, deadlines.
@@ -248,7 +244,7 @@ class CourseRegistration(Domain):
         Args:
             course_id: Such as C1234.
         """
-        self._known("list_sections", [course_id])
+        self._course("list_sections", course_id)
         return [
             {
                 "section_id": key,
@@ -332,7 +328,7 @@ class CourseRegistration(Domain):
             raise ToolError(f"grant_permission: {section_id} needs no permission")
         if section_id in student.permissions:
             raise ToolError(f"grant_permission: {student_id} already has permission for {section_id}")
-        if approved_by.strip().lower() != student.advisor.lower():
+        if not alike(approved_by, student.advisor):
             raise ToolError(f"grant_permission: '{approved_by}' is not {student_id}'s advisor")
         student.permissions.append(section_id)
         return {"permissions": list(student.permissions)}
@@ -365,8 +361,7 @@ class CourseRegistration(Domain):
             raise ToolError(f"pay_fees: amount {payment.amount} is above the balance {student.balance} of {student_id}")
         student.balance -= payment.amount
         student.payments.append(payment)
-        self.state.next_receipt += 1
-        return {"receipt": f"R{self.state.next_receipt - 1}", "balance": student.balance}
+        return {"receipt": self._new_id("R", "next_receipt", ()), "balance": student.balance}
 
     def transfer_credits(self, student_id: str, course_ids: list[str], institution: str) -> dict[str, Any]:
         """Credit courses passed elsewhere.
@@ -377,15 +372,12 @@ class CourseRegistration(Domain):
             institution: Where they were passed.
         """
         student = self._student("transfer_credits", student_id)
-        if not institution.strip():
-            raise ToolError("transfer_credits: institution is blank")
-        if not course_ids:
-            raise ToolError("transfer_credits: course_ids is empty")
-        if len(set(course_ids)) < len(course_ids):
-            raise ToolError("transfer_credits: a course is named twice in course_ids")
-        self._known("transfer_credits", course_ids)
-        if known := [key for key in course_ids if key in student.passed]:
-            raise ToolError(f"transfer_credits: {student_id} has already passed {', '.join(self.state.titles(known))}")
+        filled("transfer_credits", "institution", institution)
+        each_once("transfer_credits", "course_ids", course_ids)
+        for course_id in course_ids:
+            self._course("transfer_credits", course_id)
+        if passed := self.state.titles(key for key in course_ids if key in student.passed):
+            raise ToolError(f"transfer_credits: {student_id} has already passed {', '.join(passed)}")
         student.passed |= dict.fromkeys(course_ids, institution)
         return {"passed": self.state.titles(student.passed)}
 
@@ -397,33 +389,19 @@ class CourseRegistration(Domain):
             date: YYYY-MM-DD.
         """
         section = self._section("set_drop_deadline", section_id)
-        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", date):
-            raise ToolError(f"set_drop_deadline: date must be YYYY-MM-DD, got '{date}'")
-        try:
-            Date.fromisoformat(date)
-        except ValueError:
-            raise ToolError(f"set_drop_deadline: there is no date '{date}'") from None
-        if date < self.state.today:
+        if iso_date("set_drop_deadline", "date", date) < self.state.today:
             raise ToolError(f"set_drop_deadline: {date} has passed, today is {self.state.today}")
         section.drop_by = date
         return {"section_id": section_id, "drop_by": date}
 
     def _student(self, tool: str, key: str) -> Student:
-        student: Student | None = self.state.students.get(key)
-        if student is None:
-            raise ToolError(f"{tool}: no student '{key}'; find_student gives ids such as ST1234")
-        return student
+        return known(tool, "student", self.state.students, key, "find_student gives ids such as ST1234")
 
     def _section(self, tool: str, key: str) -> Section:
-        section: Section | None = self.state.sections.get(key)
-        if section is None:
-            raise ToolError(f"{tool}: no section '{key}'; list_sections gives ids such as SEC1234")
-        return section
+        return known(tool, "section", self.state.sections, key, "list_sections gives ids such as SEC1234")
 
     def _both(self, tool: str, student_id: str, section_id: str) -> tuple[Student, Section]:
         return self._student(tool, student_id), self._section(tool, section_id)
 
-    def _known(self, tool: str, course_ids: Sequence[str]) -> None:
-        for key in course_ids:
-            if key not in self.state.courses:
-                raise ToolError(f"{tool}: no course '{key}'; find_course gives ids such as C1234")
+    def _course(self, tool: str, key: str) -> Course:
+        return known(tool, "course", self.state.courses, key, "find_course gives ids such as C1234")

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import alike, each_once, filled, known
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Status = Literal["placed", "paid", "packed", "shipped", "delivered"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -18,14 +19,14 @@ Carrier = Literal["post", "courier", "freight"]
 RETURN_DAYS, MOST_BY_POST, MOST_LINES = 30, 8, 5
 
 
-class Line(BaseModel):
+class Line(Argument):
     """A variant's quantity."""
 
     sku: str
     quantity: Annotated[int, Field(ge=1, le=20)]
 
 
-class Address(BaseModel):
+class Address(Argument):
     """Where it goes."""
 
     street: str
@@ -162,15 +163,14 @@ class EcommerceOrders(Domain):
         Args:
             name: Product name.
         """
-        wanted = name.strip().lower()
         found = [
             {"sku": sku, "variant": item.variant, "price": item.price, "stock": item.stock}
             for sku, item in self.state.variants.items()
-            if item.product.lower() == wanted
+            if alike(item.product, name)
         ]
         if not found:
-            known = ", ".join(dict.fromkeys(item.product for item in self.state.variants.values()))
-            raise ToolError(f"find_product: no product named '{name}'; products: {known}")
+            names = ", ".join(dict.fromkeys(item.product for item in self.state.variants.values()))
+            raise ToolError(f"find_product: no product named '{name}'; products: {names}")
         return found
 
     def find_orders(self, customer: str) -> list[dict[str, Any]]:
@@ -179,11 +179,10 @@ class EcommerceOrders(Domain):
         Args:
             customer: Full name.
         """
-        wanted = customer.strip().lower()
         found = [
             {"order_id": key, "date": order.date, "status": order.status}
             for key, order in self.state.orders.items()
-            if order.customer.lower() == wanted
+            if alike(order.customer, customer)
         ]
         if not found:
             raise ToolError(f"find_orders: no orders of a customer named '{customer}'")
@@ -217,20 +216,16 @@ class EcommerceOrders(Domain):
             lines: Items.
             address: Delivery address.
         """
-        if not customer.strip():
-            raise ToolError("place_order: customer must not be empty")
+        filled("place_order", "customer", customer)
         if not 1 <= len(lines) <= MOST_LINES:
             raise ToolError(f"place_order: an order has 1 to {MOST_LINES} lines, got {len(lines)}")
-        if len({line.sku for line in lines}) < len(lines):
-            raise ToolError("place_order: two lines have the same sku, use quantity")
+        each_once("place_order", "lines", [line.sku for line in lines])
         _check_address("place_order", address)
         for line in lines:
             item = self._variant("place_order", line.sku)
             if line.quantity > item.stock:
                 raise ToolError(f"place_order: {line.quantity} of {line.sku} wanted, {item.stock} in stock")
-        while (key := f"O{self.state.next_order}") in self.state.orders:
-            self.state.next_order += 1
-        self.state.next_order += 1
+        key = self._new_id("O", "next_order", self.state.orders)
         order = Order(customer=customer, date=self.state.today, status="placed", lines=lines, address=address)
         self.state.orders[key] = order
         return {"order_id": key, "total": self._total(order)}
@@ -331,8 +326,7 @@ class EcommerceOrders(Domain):
             skus: Variants.
         """
         order = self._order("open_return", order_id, "delivered")
-        if not skus or len(set(skus)) < len(skus):
-            raise ToolError("open_return: skus must name at least one variant, none twice")
+        each_once("open_return", "skus", skus)
         bought = [line.sku for line in order.lines]
         for sku in skus:
             if sku not in bought:
@@ -343,9 +337,7 @@ class EcommerceOrders(Domain):
         since = order.delivered or self.state.today
         if Date.fromisoformat(since) + timedelta(days=RETURN_DAYS) < Date.fromisoformat(self.state.today):
             raise ToolError(f"open_return: {order_id} arrived on {since}, returns close after {RETURN_DAYS} days")
-        while (key := f"R{self.state.next_return}") in self.state.returns:
-            self.state.next_return += 1
-        self.state.next_return += 1
+        key = self._new_id("R", "next_return", self.state.returns)
         self.state.returns[key] = Return(order_id=order_id, skus=skus)
         return {"return_id": key, "value": self._total(order, skus)}
 
@@ -356,9 +348,8 @@ class EcommerceOrders(Domain):
             return_id: Return id.
             to: Where the money goes.
         """
-        taken: Return | None = self.state.returns.get(return_id)
-        if taken is None:
-            raise ToolError(f"refund_return: no return with id '{return_id}'; open_return gives ids such as R12")
+        hint = "open_return gives ids such as R1234"
+        taken: Return = known("refund_return", "return", self.state.returns, return_id, hint)
         if taken.refunded:
             raise ToolError(f"refund_return: {return_id} is already refunded to {taken.refunded}")
         taken.refunded = to
@@ -377,18 +368,13 @@ class EcommerceOrders(Domain):
 
     def _order(self, tool: str, order_id: str, needed: Status | None = None) -> Order:
         """The order, in the status that the tool needs."""
-        found: Order | None = self.state.orders.get(order_id)
-        if found is None:
-            raise ToolError(f"{tool}: no order with id '{order_id}'; find_orders gives ids such as O1234")
+        found: Order = known(tool, "order", self.state.orders, order_id, "find_orders gives ids such as O1234")
         if needed not in (None, found.status):
             raise ToolError(f"{tool}: {order_id} is {found.status}, must be {needed}")
         return found
 
     def _variant(self, tool: str, sku: str) -> Variant:
-        found: Variant | None = self.state.variants.get(sku)
-        if found is None:
-            raise ToolError(f"{tool}: no variant with sku '{sku}'; find_product gives skus such as K1234")
-        return found
+        return known(tool, "sku", self.state.variants, sku, "find_product gives skus such as K1234")
 
     def _total(self, order: Order, skus: Sequence[str] | None = None) -> int:
         """What the order costs, or the part of it that `skus` names, less its discount."""
@@ -399,5 +385,5 @@ class EcommerceOrders(Domain):
 
 
 def _check_address(tool: str, address: Address) -> None:
-    if not address.street.strip() or not address.city.strip():
-        raise ToolError(f"{tool}: address needs a street and a city")
+    filled(tool, "address.street", address.street)
+    filled(tool, "address.city", address.city)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from datetime import date as Date
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import each_once, iso_date, known, named
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Level = Literal["basic", "plus", "premium"]
 Focus = Literal["strength", "endurance", "mobility", "fat_loss"]
 Specialty = Literal["boxing", "pilates", "swimming"]
 Equipment = Literal["rower", "treadmill", "cable_machine", "squat_rack"]
 Activity = Literal["running", "rowing", "cycling", "swimming", "lifting"]
-T = TypeVar("T")
 LEVELS: tuple[Level, ...] = get_args(Level)
 """From least to most."""
 FOCUSES: tuple[Focus, ...] = get_args(Focus)
@@ -27,7 +26,7 @@ CLASSES: dict[Level, int] = {"basic": 1, "plus": 3, "premium": 6}
 """Classes that a member may be booked into at a time."""
 
 
-class Target(BaseModel):
+class Target(Argument):
     """What a member wants to reach."""
 
     metric: Literal["weekly_km", "weekly_minutes", "body_weight"]
@@ -197,11 +196,8 @@ class Fitness(Domain):
         Args:
             name: Full name.
         """
-        wanted = name.strip().lower()
-        found = next((key for key, known in self.state.members.items() if known.name.lower() == wanted), None)
-        if found is None:
-            raise ToolError(f"find_member: no member named '{name}'")
-        return {"member_id": found}
+        key, _ = named("find_member", "member", self.state.members, name)
+        return {"member_id": key}
 
     def get_member(self, member_id: str) -> dict[str, Any]:
         """Show a member.
@@ -235,7 +231,7 @@ class Fitness(Domain):
         Args:
             date: YYYY-MM-DD.
         """
-        day = _date("list_classes", "date", date)
+        day = iso_date("list_classes", "date", date)
         return [
             {"class_id": key} | course.model_dump(exclude={"date", "members"})
             for key, course in self.state.classes.items()
@@ -250,7 +246,7 @@ class Fitness(Domain):
             member_id: M1234.
         """
         self._member("book_class", member_id)
-        course: Course = _known("book_class", "class", "C1234", self.state.classes, class_id)
+        course = self._course("book_class", class_id)
         if obstacle := self._obstacle(class_id, member_id):
             raise ToolError(f"book_class: {obstacle}")
         course.members = [*course.members, member_id]
@@ -265,7 +261,7 @@ class Fitness(Domain):
             member_id: M1234.
         """
         self._member("leave_class", member_id)
-        course: Course = _known("leave_class", "class", "C1234", self.state.classes, class_id)
+        course = self._course("leave_class", class_id)
         if member_id not in course.members:
             booked = ", ".join(self._booked(member_id)) or "none"
             raise ToolError(f"leave_class: {member_id} is not in {class_id}; booked: {booked}")
@@ -293,7 +289,7 @@ class Fitness(Domain):
             plan_id: W1234.
         """
         member = self._member("assign_plan", member_id)
-        plan: Plan = _known("assign_plan", "plan", "W1234", self.state.plans, plan_id)
+        plan: Plan = known("assign_plan", "plan", self.state.plans, plan_id, "find_plans gives ids such as W1234")
         if member.plan_id == plan_id:
             raise ToolError(f"assign_plan: {member_id} already follows {plan_id}")
         if lack := self._lacks(plan_id, member):
@@ -309,8 +305,7 @@ class Fitness(Domain):
             equipment: Equipment.
         """
         member = self._member("record_induction", member_id)
-        if not equipment or len(set(equipment)) < len(equipment):
-            raise ToolError("record_induction: equipment must name at least one, each once")
+        each_once("record_induction", "equipment", equipment)
         if again := [item for item in equipment if item in member.inductions]:
             raise ToolError(f"record_induction: {member_id} already has {', '.join(again)}")
         member.inductions = sorted([*member.inductions, *equipment])
@@ -326,7 +321,7 @@ class Fitness(Domain):
         member = self._member("set_goal", member_id)
         if not 1 <= goal.value <= 2000:
             raise ToolError(f"set_goal: value must be between 1 and 2000, got {goal.value}")
-        if _date("set_goal", "by", goal.by) <= self.state.today:
+        if iso_date("set_goal", "by", goal.by) <= self.state.today:
             raise ToolError(f"set_goal: {goal.by} is not after today, {self.state.today}")
         member.goal = goal
         return {"member_id": member_id, "goal": goal.metric}
@@ -359,7 +354,7 @@ class Fitness(Domain):
             specialty: Specialty.
             date: YYYY-MM-DD.
         """
-        day = _date("trainer_hours", "date", date)
+        day = iso_date("trainer_hours", "date", date)
         return [
             {"hour_id": hour_id, "time": hour.time, "trainer": trainer.name}
             for trainer in self.state.trainers.values()
@@ -378,7 +373,7 @@ class Fitness(Domain):
         member = self._member("book_training", member_id)
         trainer = next((trainer for trainer in self.state.trainers.values() if hour_id in trainer.free), None)
         if trainer is None:
-            raise ToolError(f"book_training: no free hour with id '{hour_id}'; trainer_hours gives ids such as H1234")
+            raise ToolError(f"book_training: no free hour '{hour_id}'; trainer_hours gives ids such as H1234")
         if member.level != "premium":
             raise ToolError(f"book_training: {member_id} is {member.level}, training requires premium")
         hour = trainer.free[hour_id]
@@ -389,7 +384,10 @@ class Fitness(Domain):
         return {"trainer": trainer.name, "date": hour.date, "time": hour.time}
 
     def _member(self, tool: str, key: str) -> Member:
-        return _known(tool, "member", "M1234", self.state.members, key)
+        return known(tool, "member", self.state.members, key, "find_member gives ids such as M1234")
+
+    def _course(self, tool: str, key: str) -> Course:
+        return known(tool, "class", self.state.classes, key, "list_classes gives ids such as C1234")
 
     def _booked(self, member_id: str) -> list[str]:
         return [key for key, course in self.state.classes.items() if member_id in course.members]
@@ -420,20 +418,3 @@ class Fitness(Domain):
             return f"level {plan.level}"
         missing = [item for item in plan.equipment if item not in member.inductions]
         return f"an induction on {', '.join(missing)}" if missing else None
-
-
-def _known(tool: str, kind: str, form: str, table: Mapping[str, T], key: str) -> T:
-    if key not in table:
-        raise ToolError(f"{tool}: no {kind} with id '{key}'; ids look like {form}")
-    return table[key]
-
-
-def _date(tool: str, argument: str, text: str) -> str:
-    """The date, if it is one."""
-    try:
-        valid = Date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ToolError(f"{tool}: {argument} must be YYYY-MM-DD, got '{text}'")
-    return text

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import clock_time, each_once, known, named, spelled
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Zone = Literal["north", "south", "east", "west", "center"]
 ZONES: tuple[Zone, ...] = get_args(Zone)
@@ -19,7 +19,7 @@ MOST = 30
 """Most portions of an item in the cart."""
 
 
-class Address(BaseModel):
+class Address(Argument):
     """Where to deliver."""
 
     street: Annotated[str, Field(min_length=3)]
@@ -119,8 +119,9 @@ class FoodDelivery(Domain):
             options=["extra cheese", "no onions", "gluten free"],
             addresses=[("home", "4 Elm Street"), ("office", "19 Dock Road")],
             couriers=["Anna Weber", "Omar Haddad"],
-            ids=[str(number) for number in rng.sample(range(1000, 10000), 22)],
+            ids=[str(number) for number in rng.sample(range(1000, 10000), 21)],
             times=["09:30", "13:20", "17:45", "22:10", "23:30"],
+            counters=[41250],
             menu=3,
         )
 
@@ -135,6 +136,7 @@ class FoodDelivery(Domain):
         couriers: Sequence[str],
         ids: Sequence[str],
         times: Sequence[str],
+        counters: Sequence[int],
         menu: int,
     ) -> Self:
         """A random account; `times`: an opening, now, a late opening, two closings; `menu` dishes a restaurant."""
@@ -187,7 +189,7 @@ class FoodDelivery(Domain):
                 },
                 cart=[Line(item=key, quantity=rng.randint(1, 3), options=[]) for key in picked],
                 orders=orders,
-                next_order=int(next(numbers)),
+                next_order=counters[0],
             )
         )
 
@@ -197,11 +199,8 @@ class FoodDelivery(Domain):
         Args:
             name: Its name.
         """
-        wanted = name.strip().lower()
-        for key, place in self.state.restaurants.items():
-            if place.name.lower() == wanted:
-                return {"restaurant_id": key, **place.model_dump(exclude={"name"})}
-        raise ToolError(f"find_restaurant: no restaurant named '{name}'")
+        key, place = named("find_restaurant", "restaurant", self.state.restaurants, name)
+        return {"restaurant_id": key, **place.model_dump(exclude={"name"})}
 
     def show_menu(self, restaurant_id: str) -> list[dict[str, Any]]:
         """Show dishes with prices and options.
@@ -209,8 +208,8 @@ class FoodDelivery(Domain):
         Args:
             restaurant_id: Such as R1234.
         """
-        if restaurant_id not in self.state.restaurants:
-            raise ToolError(f"show_menu: no restaurant '{restaurant_id}'; find_restaurant gives ids such as R1234")
+        hint = "find_restaurant gives ids such as R1234"
+        known("show_menu", "restaurant", self.state.restaurants, restaurant_id, hint)
         return [
             {"item_id": key, **item.model_dump(exclude={"restaurant"})}
             for key, item in self.state.items.items()
@@ -230,17 +229,15 @@ class FoodDelivery(Domain):
             quantity: Portions.
             options: From the menu.
         """
-        item = self.state.items.get(item_id)
-        if item is None:
-            raise ToolError(f"add_to_cart: no item '{item_id}'; show_menu gives ids such as M1234")
+        item: Item = known("add_to_cart", "item", self.state.items, item_id, "show_menu gives ids such as M1234")
         if item.sold_out:
             raise ToolError(f"add_to_cart: {item.name} is sold out")
         if (holds := self.state.cart_restaurant) not in (None, item.restaurant):
             raise ToolError(
                 f"add_to_cart: the cart holds dishes of {self.state.restaurants[holds].name}; remove them first"
             )
-        if len(set(options)) < len(options):
-            raise ToolError("add_to_cart: an option is named twice")
+        if options:
+            each_once("add_to_cart", "options", options)
         if unknown := [option for option in options if option not in item.options]:
             raise ToolError(
                 f"add_to_cart: {item.name} has no option '{unknown[0]}'; options: {', '.join(item.options)}"
@@ -264,10 +261,7 @@ class FoodDelivery(Domain):
             item_ids: What to take out.
         """
         inside = list(dict.fromkeys(line.item for line in self.state.cart))
-        if not item_ids:
-            raise ToolError("remove_from_cart: item_ids is empty")
-        if len(set(item_ids)) < len(item_ids):
-            raise ToolError("remove_from_cart: an item is named twice")
+        each_once("remove_from_cart", "item_ids", item_ids)
         if absent := [key for key in item_ids if key not in inside]:
             raise ToolError(
                 f"remove_from_cart: {absent[0]} is not in the cart; in it: {', '.join(inside) or 'nothing'}"
@@ -293,9 +287,7 @@ class FoodDelivery(Domain):
             label: Name for it.
             address: Where it is.
         """
-        if not label.strip() or not address.street.strip():
-            raise ToolError("save_address: label and street must not be blank")
-        if label in self.state.addresses:
+        if spelled(label, self.state.addresses):
             raise ToolError(f"save_address: '{label}' exists already; labels: {', '.join(self.state.addresses)}")
         self.state.addresses[label] = address
         return {"saved": label, "zone": address.zone}
@@ -306,9 +298,7 @@ class FoodDelivery(Domain):
         Args:
             code: Such as EAT1234.
         """
-        voucher = self.state.vouchers.get(code)
-        if voucher is None:
-            raise ToolError(f"apply_voucher: unknown code '{code}'")
+        voucher: Voucher = known("apply_voucher", "voucher", self.state.vouchers, code, "codes look like EAT1234")
         if voucher.used:
             raise ToolError(f"apply_voucher: {code} is used up")
         if self.state.voucher:
@@ -331,16 +321,15 @@ class FoodDelivery(Domain):
         key = self.state.cart_restaurant
         if key is None:
             raise ToolError("place_order: the cart is empty")
-        place, address = self.state.restaurants[key], self.state.addresses.get(address_label)
-        if address is None:
+        place, label = self.state.restaurants[key], spelled(address_label, self.state.addresses)
+        if label is None:
             raise ToolError(f"place_order: no address '{address_label}'; saved: {', '.join(self.state.addresses)}")
+        address = self.state.addresses[label]
         if address.zone not in place.zones:
             raise ToolError(
                 f"place_order: {place.name} does not deliver to {address.zone}, only {', '.join(place.zones)}"
             )
-        if deliver_at != "now" and not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", deliver_at):
-            raise ToolError(f"place_order: deliver_at must be HH:MM (24 hours) or now, got '{deliver_at}'")
-        time = self.state.now if deliver_at == "now" else deliver_at
+        time = self.state.now if deliver_at == "now" else clock_time("place_order", "deliver_at", deliver_at)
         if time < self.state.now:
             raise ToolError(f"place_order: {time} has passed, it is {self.state.now}")
         if not place.opens <= time < place.closes:
@@ -350,11 +339,11 @@ class FoodDelivery(Domain):
             raise ToolError(f"place_order: subtotal {subtotal} is below the minimum {place.minimum} of {place.name}")
         code = self.state.voucher
         total = subtotal + place.fee - (self.state.vouchers[code].off if code else 0)
-        order_id = f"O{self.state.next_order}"
+        order_id = self._new_id("O", "next_order", self.state.orders)
         self.state.orders[order_id] = Order(
             restaurant=key,
             total=total,
-            address=address_label,
+            address=label,
             state="placed",
             payment=payment,
             deliver_at=deliver_at,
@@ -362,7 +351,6 @@ class FoodDelivery(Domain):
         )
         if code:
             self.state.vouchers[code].used = True
-        self.state.next_order += 1
         self.state.cart, self.state.voucher = [], None
         return {"order_id": order_id, "restaurant": place.name, "total": total}
 
@@ -426,7 +414,4 @@ class FoodDelivery(Domain):
         return {"courier": order.courier, "tip": amount}
 
     def _order(self, tool: str, key: str) -> Order:
-        order: Order | None = self.state.orders.get(key)
-        if order is None:
-            raise ToolError(f"{tool}: no order '{key}'; list_orders gives ids such as O1234")
-        return order
+        return known(tool, "order", self.state.orders, key, "list_orders gives ids such as O1234")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Sequence
-from datetime import date as Date
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import clock_time, each_once, filled, iso_date, known, named, phone_number, spelled
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Specialist = Literal["cardiology", "dermatology", "neurology"]
 SPECIALISTS: tuple[Specialist, ...] = get_args(Specialist)
@@ -22,10 +22,8 @@ REFILLS = 2
 """Refills that come with a prescription."""
 
 
-class Contact(BaseModel):
+class Contact(Argument):
     """How to reach a patient."""
-
-    model_config = ConfigDict(extra="forbid")
 
     phone: str
     city: str
@@ -92,6 +90,7 @@ class Healthcare(Domain):
             ids=lambda prefix, count, digits: [
                 f"{prefix}{number}" for number in rng.sample(range(10 ** (digits - 1), 10**digits), count)
             ],
+            counters=[41250, 63170],
         )
 
     @classmethod
@@ -104,6 +103,7 @@ class Healthcare(Domain):
         dates: Sequence[str],
         times: Sequence[str],
         ids: Callable[[str, int, int], list[str]],
+        counters: Sequence[int],
         busy: bool = False,
     ) -> Self:
         """A random clinic: every patient has an appointment; `ids` draws by prefix, count and digits.
@@ -127,9 +127,16 @@ class Healthcare(Domain):
             slot.patient_id, slot.appointment = key, appointment
             contact = Contact(phone=ids("555-", 1, 4)[0], city=rng.choice(cities))
             patients[key] = _random_patient(rng, name, contact, drugs, doctors[slot.doctor_id])
-        state = {"drugs": drugs, "doctors": doctors, "patients": patients, "slots": slots}
-        counters = {name: int(ids("", 1, 5)[0]) for name in ("next_patient", "next_appointment")}
-        return cls(ClinicState.model_validate(state | counters))
+        return cls(
+            ClinicState(
+                drugs=list(drugs),
+                doctors=doctors,
+                patients=patients,
+                slots=slots,
+                next_patient=counters[0],
+                next_appointment=counters[1],
+            )
+        )
 
     def find_patient(self, name: str) -> dict[str, Any]:
         """Find a patient's id.
@@ -137,9 +144,7 @@ class Healthcare(Domain):
         Args:
             name: Full name.
         """
-        key = self._named(name)
-        if key is None:
-            raise ToolError(f"find_patient: no patient named '{name}'")
+        key, _ = named("find_patient", "patient", self.state.patients, name)
         return {"patient_id": key}
 
     def register_patient(self, name: str, contact: Contact, allergies: list[str]) -> dict[str, Any]:
@@ -152,19 +157,16 @@ class Healthcare(Domain):
         """
         if len(name.split()) < 2:
             raise ToolError(f"register_patient: name must be first and last name, got '{name}'")
-        known = self._named(name)
-        if known is not None:
-            raise ToolError(f"register_patient: '{name}' is already registered as {known}")
-        if not re.fullmatch(r"[0-9]{3}-[0-9]{4}", contact.phone):
-            raise ToolError(f"register_patient: contact.phone must look like 555-0123, got '{contact.phone}'")
-        if not contact.city.strip():
-            raise ToolError("register_patient: contact.city is empty")
-        drugs = sorted({self._drug("register_patient", drug) for drug in allergies})
-        if len(drugs) < len(allergies):
-            raise ToolError("register_patient: allergies names a drug twice")
-        key = f"P{self.state.next_patient}"
+        ids = {patient.name: key for key, patient in self.state.patients.items()}
+        if again := spelled(name, ids):
+            raise ToolError(f"register_patient: '{name}' is already registered as {ids[again]}")
+        phone_number("register_patient", "contact.phone", contact.phone)
+        filled("register_patient", "contact.city", contact.city)
+        drugs = sorted(self._drug("register_patient", drug) for drug in allergies)
+        if drugs:
+            each_once("register_patient", "allergies", drugs)
+        key = self._new_id("P", "next_patient", self.state.patients)
         self.state.patients[key] = Patient(name=" ".join(name.split()), contact=contact, allergies=drugs)
-        self.state.next_patient += 1
         return {"patient_id": key}
 
     def get_record(self, patient_id: str) -> dict[str, Any]:
@@ -210,7 +212,7 @@ class Healthcare(Domain):
             specialty: Specialty.
             date: YYYY-MM-DD.
         """
-        _check_date("list_slots", date)
+        iso_date("list_slots", "date", date)
         return [
             {"doctor_id": slot.doctor_id, "time": slot.time}
             for slot in self.state.slots
@@ -223,7 +225,7 @@ class Healthcare(Domain):
         Args:
             date: YYYY-MM-DD.
         """
-        _check_date("list_appointments", date)
+        iso_date("list_appointments", "date", date)
         return [
             {"appointment_id": slot.appointment, **slot.model_dump(include={"patient_id", "doctor_id", "time"})}
             for slot in self.state.slots
@@ -240,14 +242,14 @@ class Healthcare(Domain):
             time: HH:MM.
         """
         patient = self._patient("book_appointment", patient_id)
-        specialty = self.state.doctors.get(doctor_id)
-        if specialty is None:
-            raise ToolError(f"book_appointment: unknown doctor_id '{doctor_id}'; ids look like D123")
+        specialty = known(
+            "book_appointment", "doctor", self.state.doctors, doctor_id, "list_slots gives ids such as D123"
+        )
         slot = self._free("book_appointment", patient_id, doctor_id, date, time)
         if specialty not in ("general", *patient.referrals):
             raise ToolError(f"book_appointment: {patient_id} has no referral to {specialty}")
-        slot.patient_id, slot.appointment = patient_id, f"A{self.state.next_appointment}"
-        self.state.next_appointment += 1
+        booked = {slot.appointment for slot in self.state.slots}
+        slot.patient_id, slot.appointment = patient_id, self._new_id("A", "next_appointment", booked)
         return {"appointment_id": slot.appointment}
 
     def move_appointment(self, appointment_id: str, date: str, time: str) -> dict[str, Any]:
@@ -301,8 +303,8 @@ class Healthcare(Domain):
         patient, drug = self._patient("refill", patient_id), self._drug("refill", drug)
         given = patient.prescriptions.get(drug)
         if given is None:
-            known = ", ".join(patient.prescriptions) or "none"
-            raise ToolError(f"refill: {patient_id} has no prescription for {drug}; prescriptions: {known}")
+            drugs = ", ".join(patient.prescriptions) or "none"
+            raise ToolError(f"refill: {patient_id} has no prescription for {drug}; prescriptions: {drugs}")
         if not given.refills:
             raise ToolError(f"refill: no refills of {drug} left for {patient_id}; a new prescription is needed")
         if not patient.visits:
@@ -310,23 +312,15 @@ class Healthcare(Domain):
         given.refills -= 1
         return {"drug": drug, "refills_left": given.refills}
 
-    def _named(self, name: str) -> str | None:
-        """Id of the patient of that name, whatever its case and spaces."""
-        wanted = " ".join(name.lower().split())
-        return next((key for key, patient in self.state.patients.items() if patient.name.lower() == wanted), None)
-
     def _patient(self, tool: str, patient_id: str) -> Patient:
-        if not re.fullmatch(r"P\d{4,5}", patient_id):
+        if not re.fullmatch(r"P[0-9]{4,5}", patient_id):
             raise ToolError(f"{tool}: patient_id must look like P1234, got '{patient_id}'")
-        if patient_id not in self.state.patients:
-            raise ToolError(f"{tool}: no patient with id '{patient_id}'")
-        found: Patient = self.state.patients[patient_id]
-        return found
+        return known(tool, "patient", self.state.patients, patient_id, "find_patient gives ids")
 
     def _drug(self, tool: str, drug: str) -> str:
         """A drug as the clinic writes it."""
-        written = drug.strip().lower()
-        if written not in self.state.drugs:
+        written = spelled(drug, self.state.drugs)
+        if written is None:
             raise ToolError(f"{tool}: unknown drug '{drug}'")
         return written
 
@@ -341,9 +335,8 @@ class Healthcare(Domain):
         self, tool: str, patient_id: str | None, doctor_id: str, date: str, time: str, moved: str | None = None
     ) -> Slot:
         """The doctor's free slot at which the patient has no other appointment than the one `moved`."""
-        _check_date(tool, date)
-        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", time):
-            raise ToolError(f"{tool}: time must be HH:MM (24 hours), got '{time}'")
+        iso_date(tool, "date", date)
+        clock_time(tool, "time", time)
         day = [slot for slot in self.state.slots if slot.date == date]
         free = [slot for slot in day if slot.doctor_id == doctor_id and slot.appointment is None]
         slot = next((slot for slot in free if slot.time == time), None)
@@ -373,12 +366,3 @@ def _random_patient(
             drug: Prescription(days=10 * rng.randrange(1, 7), refills=rng.choice([0, 1, 2])) for drug in taken
         },
     )
-
-
-def _check_date(tool: str, date: str) -> None:
-    try:
-        valid = Date.fromisoformat(date).isoformat() == date
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ToolError(f"{tool}: date must be YYYY-MM-DD, got '{date}'")

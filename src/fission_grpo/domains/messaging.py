@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import random
-import re
 from datetime import date as Date
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import clock_time, each_once, filled, iso_date, known, named
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Role = Literal["admin", "member", "guest"]
 MAX_ADMINS, MAX_PINS, MAX_MB, MAX_DAYS = 3, 3, 25, 90
 
 
-class File(BaseModel):
+class File(Argument):
     """An attachment."""
 
     name: str
     mb: Annotated[int, Field(ge=1, le=25)]
 
 
-class Moment(BaseModel):
+class Moment(Argument):
     """When to send."""
 
     date: str
     time: str
 
 
-class Hours(BaseModel):
+class Hours(Argument):
     """A daily span, possibly over midnight."""
 
     start: str
@@ -171,11 +171,8 @@ class Messaging(Domain):
         Args:
             name: Full name.
         """
-        wanted = name.strip().lower()
-        for key, contact in self.state.contacts.items():
-            if contact.name.lower() == wanted:
-                return {"user_id": key, "title": contact.title}
-        raise ToolError(f"find_contact: no contact named '{name}'")
+        key, contact = named("find_contact", "contact", self.state.contacts, name)
+        return {"user_id": key, "title": contact.title}
 
     def find_channel(self, name: str) -> dict[str, Any]:
         """Look up a channel's id, your role and unsent draft.
@@ -183,13 +180,9 @@ class Messaging(Domain):
         Args:
             name: Channel name.
         """
-        wanted = name.strip().lower().removeprefix("#")
-        for key, channel in self.state.channels.items():
-            if channel.name.lower() == wanted:
-                draft = next((d for d, draft in self.state.drafts.items() if _waits(draft, key)), None)
-                role = channel.members[self.state.me]
-                return {"channel_id": key, "my_role": role, "draft_id": draft}
-        raise ToolError(f"find_channel: no channel named '{name}'")
+        key, channel = named("find_channel", "channel", self.state.channels, name.strip().removeprefix("#"))
+        draft = next((d for d, draft in self.state.drafts.items() if _waits(draft, key)), None)
+        return {"channel_id": key, "my_role": channel.members[self.state.me], "draft_id": draft}
 
     def list_members(self, channel_id: str) -> list[dict[str, Any]]:
         """List a channel's people and roles.
@@ -230,13 +223,12 @@ class Messaging(Domain):
             files: Attachments, 25 MB in all.
         """
         channel = self._channel("write_draft", channel_id)
-        if not text.strip():
-            raise ToolError("write_draft: text must not be empty")
+        filled("write_draft", "text", text)
         total = sum(file.mb for file in files)
         if total > MAX_MB:
             raise ToolError(f"write_draft: attachments are {total} MB, the limit is {MAX_MB} MB")
-        if any(not file.name.strip() for file in files):
-            raise ToolError("write_draft: a file needs a name")
+        for file in files:
+            filled("write_draft", "files.name", file.name)
         if reply_to:
             post = self._message("write_draft", reply_to)
             if post.channel_id != channel_id:
@@ -244,9 +236,7 @@ class Messaging(Domain):
         unsent = next((key for key, draft in self.state.drafts.items() if _waits(draft, channel_id)), None)
         if unsent:
             raise ToolError(f"write_draft: {channel.name} already has the unsent draft {unsent}")
-        while (key := f"D{self.state.next_draft}") in self.state.drafts:
-            self.state.next_draft += 1
-        self.state.next_draft += 1
+        key = self._new_id("D", "next_draft", self.state.drafts)
         self.state.drafts[key] = Draft(channel_id=channel_id, text=text, reply_to=reply_to, files=files)
         return {"draft_id": key}
 
@@ -258,9 +248,7 @@ class Messaging(Domain):
         """
         draft = self._draft("send_draft", draft_id)
         self._check_quiet("send_draft", self.state.now)
-        while (key := f"M{self.state.next_message}") in self.state.messages:
-            self.state.next_message += 1
-        self.state.next_message += 1
+        key = self._new_id("M", "next_message", self.state.messages)
         del self.state.drafts[draft_id]
         self.state.messages[key] = Post(
             channel_id=draft.channel_id,
@@ -279,14 +267,8 @@ class Messaging(Domain):
             at: Moment, YYYY-MM-DD and HH:MM.
         """
         draft = self._draft("schedule_draft", draft_id)
-        _check_time("schedule_draft", at.time)
-        try:
-            day = Date.fromisoformat(at.date)
-            valid = day.isoformat() == at.date
-        except ValueError:
-            valid = False
-        if not valid:
-            raise ToolError(f"schedule_draft: date must be YYYY-MM-DD, got '{at.date}'")
+        clock_time("schedule_draft", "time", at.time)
+        day = Date.fromisoformat(iso_date("schedule_draft", "date", at.date))
         if (at.date, at.time) <= (self.state.today, self.state.now):
             raise ToolError(f"schedule_draft: {at.date} {at.time} is past, now is {self.state.today} {self.state.now}")
         if day > Date.fromisoformat(self.state.today) + timedelta(days=MAX_DAYS):
@@ -321,10 +303,7 @@ class Messaging(Domain):
             role: Their role.
         """
         channel = self._led_channel("add_members", channel_id)
-        if not user_ids:
-            raise ToolError("add_members: user_ids must name at least one person")
-        if len(set(user_ids)) < len(user_ids):
-            raise ToolError("add_members: user_ids names a person twice")
+        each_once("add_members", "user_ids", user_ids)
         for key in user_ids:
             contact = self._contact("add_members", key)
             if key in channel.members:
@@ -378,24 +357,16 @@ class Messaging(Domain):
         Args:
             hours: New span, each HH:MM.
         """
-        for time in (hours.start, hours.end):
-            _check_time("set_quiet_hours", time)
-        if hours.start == hours.end:
+        if clock_time("set_quiet_hours", "start", hours.start) == clock_time("set_quiet_hours", "end", hours.end):
             raise ToolError(f"set_quiet_hours: start and end are both {hours.start}")
         self.state.quiet = hours
         return {"quiet": f"{hours.start}-{hours.end}"}
 
     def _contact(self, tool: str, user_id: str) -> Contact:
-        found: Contact | None = self.state.contacts.get(user_id)
-        if found is None:
-            raise ToolError(f"{tool}: no user with id '{user_id}'; find_contact gives ids such as U1234")
-        return found
+        return known(tool, "user", self.state.contacts, user_id, "find_contact gives ids such as U1234")
 
     def _channel(self, tool: str, channel_id: str) -> Channel:
-        found: Channel | None = self.state.channels.get(channel_id)
-        if found is None:
-            raise ToolError(f"{tool}: no channel with id '{channel_id}'; find_channel gives ids such as C1234")
-        return found
+        return known(tool, "channel", self.state.channels, channel_id, "find_channel gives ids such as C1234")
 
     def _led_channel(self, tool: str, channel_id: str) -> Channel:
         channel = self._channel(tool, channel_id)
@@ -405,16 +376,11 @@ class Messaging(Domain):
         return channel
 
     def _message(self, tool: str, message_id: str) -> Post:
-        found: Post | None = self.state.messages.get(message_id)
-        if found is None:
-            raise ToolError(f"{tool}: no message with id '{message_id}'; list_messages gives ids such as M1234")
-        return found
+        return known(tool, "message", self.state.messages, message_id, "list_messages gives ids such as M1234")
 
     def _draft(self, tool: str, draft_id: str) -> Draft:
-        found: Draft | None = self.state.drafts.get(draft_id)
-        if found is None:
-            raise ToolError(f"{tool}: no draft with id '{draft_id}'; write_draft gives ids such as D12")
-        return found
+        hint = "write_draft and find_channel give ids such as D1234"
+        return known(tool, "draft", self.state.drafts, draft_id, hint)
 
     def _check_admins(self, tool: str, channel: Channel, more: int) -> None:
         admins = [self.state.contacts[key].name for key, role in channel.members.items() if role == "admin"]
@@ -430,8 +396,3 @@ class Messaging(Domain):
 def _waits(draft: Draft, channel_id: str) -> bool:
     """Whether the draft is the channel's unsent one."""
     return draft.channel_id == channel_id and draft.at is None
-
-
-def _check_time(tool: str, time: str) -> None:
-    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", time):
-        raise ToolError(f"{tool}: time must be HH:MM (24 hours), got '{time}'")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import clock_time, each_once, filled, known, spelled
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 DAYS: tuple[Day, ...] = get_args(Day)
@@ -40,10 +40,8 @@ class Room(BaseModel):
     measured: float = 19.0
 
 
-class Schedule(BaseModel):
+class Schedule(Argument):
     """When a routine runs."""
-
-    model_config = ConfigDict(extra="forbid")
 
     time: str = Field(description="HH:MM.")
     days: list[Day]
@@ -235,8 +233,7 @@ class SmartHome(Domain):
             door: Door name.
             locked: True to lock.
         """
-        if door not in self.state.doors:
-            raise ToolError(f"lock_door: no door '{door}'; doors: {', '.join(self.state.doors)}")
+        known("lock_door", "door", self.state.doors, door, f"doors: {', '.join(self.state.doors)}")
         self._refuse_when_armed("lock_door", not locked)
         self.state.doors[door] = locked
         return {"door": door, "locked": locked}
@@ -285,26 +282,19 @@ class SmartHome(Domain):
             device_ids: Ids from find_devices.
             on: False to switch off.
         """
-        if not name.strip():
-            raise ToolError("add_routine: name must not be empty")
-        if name in {routine.name for routine in self.state.routines.values()}:
-            raise ToolError(f"add_routine: a routine named '{name}' exists already")
-        if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", schedule.time):
-            raise ToolError(f"add_routine: time must be HH:MM (24 hours), got '{schedule.time}'")
-        days, ids = set(schedule.days), set(device_ids)
-        for argument, given, distinct in (("days", schedule.days, days), ("device_ids", device_ids, ids)):
-            if not given:
-                raise ToolError(f"add_routine: {argument} must not be empty")
-            if len(distinct) < len(given):
-                raise ToolError(f"add_routine: {argument} has an entry twice: {', '.join(given)}")
+        filled("add_routine", "name", name)
+        if again := spelled(name, (routine.name for routine in self.state.routines.values())):
+            raise ToolError(f"add_routine: a routine named '{again}' exists already")
+        clock_time("add_routine", "time", schedule.time)
+        each_once("add_routine", "days", schedule.days)
+        each_once("add_routine", "device_ids", device_ids)
         for device_id in device_ids:
             self._device("add_routine", device_id)
-        planned = Schedule(time=schedule.time, days=[day for day in DAYS if day in days])
-        added = Routine(name=name, schedule=planned, device_ids=sorted(ids), on=on)
+        planned = Schedule(time=schedule.time, days=[day for day in DAYS if day in schedule.days])
+        added = Routine(name=name, schedule=planned, device_ids=sorted(device_ids), on=on)
         self._refuse_clash("add_routine", added)
-        key = f"R{self.state.next_routine}"
+        key = self._new_id("R", "next_routine", self.state.routines)
         self.state.routines[key] = added
-        self.state.next_routine += 1
         return {"routine_id": key}
 
     def set_routine(self, routine_id: str, active: bool) -> dict[str, Any]:
@@ -314,9 +304,8 @@ class SmartHome(Domain):
             routine_id: Id from list_routines.
             active: False to pause.
         """
-        routine = self.state.routines.get(routine_id)
-        if routine is None:
-            raise ToolError(f"set_routine: no routine with id '{routine_id}'; list_routines gives ids such as R1234")
+        hint = "list_routines gives ids such as R1234"
+        routine: Routine = known("set_routine", "routine", self.state.routines, routine_id, hint)
         if routine.active == active:
             raise ToolError(f"set_routine: {routine_id} is already {'active' if active else 'paused'}")
         if active:
@@ -328,16 +317,10 @@ class SmartHome(Domain):
         return sum(device.watts for device in self.state.devices.values() if device.on)
 
     def _room(self, tool: str, room: str) -> Room:
-        if room not in self.state.rooms:
-            raise ToolError(f"{tool}: no room '{room}'; rooms: {', '.join(self.state.rooms)}")
-        found: Room = self.state.rooms[room]
-        return found
+        return known(tool, "room", self.state.rooms, room, f"rooms: {', '.join(self.state.rooms)}")
 
     def _device(self, tool: str, device_id: str) -> Device:
-        if device_id not in self.state.devices:
-            raise ToolError(f"{tool}: no device with id '{device_id}'; ids look like dev-123 (see find_devices)")
-        found: Device = self.state.devices[device_id]
-        return found
+        return known(tool, "device", self.state.devices, device_id, "find_devices gives ids such as dev-123")
 
     def _refuse_when_armed(self, tool: str, opening: bool) -> None:
         if opening and self.state.alarm == "away":

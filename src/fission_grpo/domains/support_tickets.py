@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import clock_time, each_once, filled, known, named, phone_number
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Team = Literal["billing", "technical", "shipping", "accounts"]
 Status = Literal["open", "pending", "resolved", "closed"]
@@ -23,10 +23,17 @@ PLAN_TICKETS: dict[Plan, int] = {"basic": 2, "business": 4, "premium": 16}
 """Unclosed tickets that a plan allows."""
 HOURS: dict[Priority, int] = {"low": 96, "normal": 48, "high": 24, "urgent": 8}
 """Service level: hours in which a ticket is to be answered."""
+BEFORE: dict[Status, tuple[Status, ...]] = {
+    "open": ("pending", "resolved", "closed"),
+    "pending": ("open",),
+    "resolved": ("open", "pending"),
+    "closed": ("resolved",),
+}
+"""The statuses that a ticket may leave for each of these."""
 MAX_TAGS = 4
 
 
-class Callback(BaseModel):
+class Callback(Argument):
     """When and where the customer is called back."""
 
     phone: str
@@ -156,11 +163,7 @@ class SupportDesk(Domain):
         Args:
             name: Full name.
         """
-        wanted = name.strip().lower()
-        found = [(key, person) for key, person in self.state.customers.items() if person.name.lower() == wanted]
-        if not found:
-            raise ToolError(f"find_customer: no customer named '{name}'")
-        key, person = found[0]
+        key, person = named("find_customer", "customer", self.state.customers, name)
         tickets = [
             {"ticket_id": number, "subject": ticket.subject, "status": ticket.status}
             for number, ticket in self.state.tickets.items()
@@ -207,12 +210,9 @@ class SupportDesk(Domain):
             team: Team in charge.
         """
         self._room("open_ticket", customer_id)
-        if not 0 < len(subject.strip()) <= 80:
-            raise ToolError("open_ticket: subject must have 1 to 80 characters")
-        ticket = Ticket(customer_id=customer_id, subject=subject.strip(), team=team)
-        key = f"T{self.state.next_ticket}"
+        ticket = Ticket(customer_id=customer_id, subject=filled("open_ticket", "subject", subject, 80), team=team)
+        key = self._new_id("T", "next_ticket", self.state.tickets)
         self.state.tickets[key] = ticket
-        self.state.next_ticket += 1
         return {"ticket_id": key, "answer_within_hours": HOURS[ticket.priority]}
 
     def assign_ticket(self, ticket_id: str, agent_id: str) -> dict[str, Any]:
@@ -260,16 +260,11 @@ class SupportDesk(Domain):
         ticket = self._ticket("set_status", ticket_id)
         if ticket.merged_into:
             raise ToolError(f"set_status: {ticket_id} was merged into {ticket.merged_into}")
-        before = {
-            "open": "pending resolved closed",
-            "pending": "open",
-            "resolved": "open pending",
-            "closed": "resolved",
-        }
-        if ticket.status not in before[status].split():
-            raise ToolError(
-                f"set_status: {ticket_id} is {ticket.status}, {status} follows {before[status].replace(' ', ' or ')}"
-            )
+        if ticket.status == status:
+            raise ToolError(f"set_status: {ticket_id} is already {status}")
+        if ticket.status not in BEFORE[status]:
+            needed = " or ".join(BEFORE[status])
+            raise ToolError(f"set_status: {ticket_id} is {ticket.status}, must be {needed} before it is {status}")
         if status == "pending" and not ticket.replies:
             raise ToolError(f"set_status: {ticket_id} has no reply to the customer that it could be pending on")
         if status == "resolved" and ticket.agent_id is None:
@@ -287,17 +282,16 @@ class SupportDesk(Domain):
             tags: Tags.
             action: What to do.
         """
-        ticket, named = self._ticket("edit_tags", ticket_id), {tag.strip().lower() for tag in tags}
-        if not tags or "" in named or len(named) < len(tags):
-            raise ToolError("edit_tags: tags must be one or more different words")
+        ticket, wanted = self._ticket("edit_tags", ticket_id), [tag.strip().lower() for tag in tags]
+        each_once("edit_tags", "tags", wanted)
+        for tag in wanted:
+            filled("edit_tags", "a tag", tag)
         if ticket.status == "closed":
             raise ToolError(f"edit_tags: {ticket_id} is closed")
-        wrong = sorted(tag for tag in named if (tag in ticket.tags) == (action == "add"))
-        if wrong:
-            raise ToolError(
-                f"edit_tags: {ticket_id} has tags {', '.join(ticket.tags) or 'none'}; cannot {action} {wrong}"
-            )
-        changed = sorted(named ^ set(ticket.tags))
+        if wrong := sorted(tag for tag in wanted if (tag in ticket.tags) == (action == "add")):
+            has = ", ".join(ticket.tags) or "none"
+            raise ToolError(f"edit_tags: {ticket_id} has tags {has}; cannot {action} {', '.join(wrong)}")
+        changed = sorted({*wanted} ^ {*ticket.tags})
         if len(changed) > MAX_TAGS:
             raise ToolError(f"edit_tags: {len(changed)} tags are too many, {ticket_id} may have {MAX_TAGS}")
         ticket.tags = changed
@@ -314,10 +308,8 @@ class SupportDesk(Domain):
         ticket = self._ticket("add_note", ticket_id)
         if ticket.status == "closed":
             raise ToolError(f"add_note: {ticket_id} is closed, reopen it first")
-        if not 0 < len(text.strip()) <= 300:
-            raise ToolError("add_note: text must have 1 to 300 characters")
         kept = ticket.notes if internal else ticket.replies
-        kept.append(text.strip())
+        kept.append(filled("add_note", "text", text, 300))
         return {"ticket_id": ticket_id, "notes": len(ticket.notes), "replies": len(ticket.replies)}
 
     def escalate_ticket(self, ticket_id: str, level: Level, callback: Callback) -> dict[str, Any]:
@@ -329,10 +321,8 @@ class SupportDesk(Domain):
             callback: Phone such as 555-1234, time HH:MM.
         """
         ticket = self._active("escalate_ticket", ticket_id)
-        if not re.fullmatch(r"[0-9]{3}-[0-9]{4}", callback.phone):
-            raise ToolError(f"escalate_ticket: phone must look like 555-1234, got '{callback.phone}'")
-        if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", callback.time):
-            raise ToolError(f"escalate_ticket: time must be HH:MM (24 hours), got '{callback.time}'")
+        phone_number("escalate_ticket", "phone", callback.phone)
+        clock_time("escalate_ticket", "time", callback.time)
         if ticket.priority not in ("high", "urgent"):
             raise ToolError(f"escalate_ticket: {ticket_id} has priority {ticket.priority}, high or urgent is required")
         if ticket.level and LEVELS.index(level) <= LEVELS.index(ticket.level):
@@ -348,8 +338,9 @@ class SupportDesk(Domain):
             target_id: Ticket that stays.
         """
         target = self._active("merge_tickets", target_id)
-        if not source_ids or len({*source_ids, target_id}) <= len(source_ids):
-            raise ToolError("merge_tickets: source_ids must be different tickets other than the target")
+        each_once("merge_tickets", "source_ids", source_ids)
+        if target_id in source_ids:
+            raise ToolError(f"merge_tickets: {target_id} is the target, not a duplicate of itself")
         sources = {key: self._active("merge_tickets", key) for key in source_ids}
         for key, source in sources.items():
             if source.customer_id != target.customer_id:
@@ -361,10 +352,9 @@ class SupportDesk(Domain):
         return {"target_id": target_id, "merged": sorted(sources)}
 
     def _ticket(self, tool: str, ticket_id: str) -> Ticket:
-        found: Ticket | None = self.state.tickets.get(ticket_id)
-        if found is None:
-            raise ToolError(f"{tool}: no ticket '{ticket_id}'; ids look like T1234")
-        return found
+        return known(
+            tool, "ticket", self.state.tickets, ticket_id, "find_customer and show_team give ids such as T1234"
+        )
 
     def _active(self, tool: str, ticket_id: str) -> Ticket:
         ticket = self._ticket(tool, ticket_id)
@@ -373,16 +363,12 @@ class SupportDesk(Domain):
         return ticket
 
     def _agent(self, tool: str, agent_id: str) -> Agent:
-        found: Agent | None = self.state.agents.get(agent_id)
-        if found is None:
-            raise ToolError(f"{tool}: no agent '{agent_id}'; show_team gives ids")
-        return found
+        return known(tool, "agent", self.state.agents, agent_id, "show_team gives ids")
 
     def _room(self, tool: str, customer_id: str) -> None:
         """Refuses where the customer's plan allows no further unclosed ticket."""
-        if customer_id not in self.state.customers:
-            raise ToolError(f"{tool}: no customer '{customer_id}'; find_customer gives ids")
-        plan: Plan = self.state.customers[customer_id].plan
+        customer: Customer = known(tool, "customer", self.state.customers, customer_id, "find_customer gives ids")
+        plan = customer.plan
         unclosed = sum(one.customer_id == customer_id and one.status != "closed" for one in self.state.tickets.values())
         if unclosed >= PLAN_TICKETS[plan]:
             raise ToolError(f"{tool}: {customer_id} has {unclosed} unclosed tickets, plan {plan} allows no more")

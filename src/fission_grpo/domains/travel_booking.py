@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from datetime import date as Date
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import alike, each_once, iso_date, known, named
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Mode = Literal["train", "ferry", "coach"]
 FareClass = Literal["saver", "standard", "first"]
 Status = Literal["held", "paid", "cancelled"]
 Extra = Literal["bike", "luggage", "meal", "pet"]
-T = TypeVar("T")
 MODES: tuple[Mode, ...] = get_args(Mode)
 PERCENT: dict[FareClass, int] = {"saver": 60, "standard": 100, "first": 170}
 """Fare of each class, in percent of the standard fare."""
@@ -28,7 +27,7 @@ STATUSES: tuple[Status, ...] = ("paid", "held", "held", "held")
 """Of the bookings in a random desk."""
 
 
-class Passport(BaseModel):
+class Passport(Argument):
     """A traveller's passport."""
 
     number: str
@@ -195,11 +194,8 @@ class TravelBooking(Domain):
         Args:
             name: Full name.
         """
-        wanted = name.strip().lower()
-        found = next((key for key, known in self.state.travellers.items() if known.name.lower() == wanted), None)
-        if found is None:
-            raise ToolError(f"find_traveller: no traveller named '{name}'")
-        return {"traveller_id": found}
+        key, _ = named("find_traveller", "traveller", self.state.travellers, name)
+        return {"traveller_id": key}
 
     def get_traveller(self, traveller_id: str) -> dict[str, Any]:
         """Show credit, points, passport and open bookings.
@@ -229,7 +225,7 @@ class TravelBooking(Domain):
         traveller = self._traveller("set_passport", traveller_id)
         if not passport.number.isalnum():
             raise ToolError(f"set_passport: number must be letters and digits, got '{passport.number}'")
-        expires = _date("set_passport", "expires", passport.expires)
+        expires = iso_date("set_passport", "expires", passport.expires)
         if expires <= self.state.today:
             raise ToolError(f"set_passport: the passport expired on {expires}, today is {self.state.today}")
         traveller.passport = passport
@@ -255,12 +251,13 @@ class TravelBooking(Domain):
             date: YYYY-MM-DD.
             mode: Transport.
         """
-        day = _date("search_trips", "date", date)
-        leg = (origin.strip().lower(), destination.strip().lower())
+        day = iso_date("search_trips", "date", date)
         return [
             {"trip_id": key} | trip.model_dump(include={"departs", "minutes", "fares", "seats"})
             for key, trip in self.state.trips.items()
-            if (trip.date, trip.mode) == (day, mode) and (trip.origin.lower(), trip.destination.lower()) == leg
+            if (trip.date, trip.mode) == (day, mode)
+            and alike(trip.origin, origin)
+            and alike(trip.destination, destination)
         ]
 
     def hold_seats(
@@ -279,7 +276,7 @@ class TravelBooking(Domain):
             seats: How many.
         """
         traveller = self._traveller("hold_seats", traveller_id)
-        trip = _known("hold_seats", "trip", "T1234", self.state.trips, trip_id)
+        trip: Trip = known("hold_seats", "trip", self.state.trips, trip_id, "search_trips gives ids such as T1234")
         if trip.mode == "ferry" and (traveller.passport is None or traveller.passport.expires < trip.date):
             raise ToolError(f"hold_seats: {traveller_id} has no passport valid on {trip.date}, a ferry requires one")
         if trip.seats[fare_class] < seats:
@@ -301,11 +298,10 @@ class TravelBooking(Domain):
         Args:
             city: City.
         """
-        wanted = city.strip().lower()
         return [
             {"hotel_id": key} | hotel.model_dump(exclude={"city"})
             for key, hotel in self.state.hotels.items()
-            if hotel.city.lower() == wanted
+            if alike(hotel.city, city)
         ]
 
     def hold_room(
@@ -320,8 +316,8 @@ class TravelBooking(Domain):
             nights: How many.
         """
         self._traveller("hold_room", traveller_id)
-        day = _date("hold_room", "check_in", check_in)
-        hotel = _known("hold_room", "hotel", "H1234", self.state.hotels, hotel_id)
+        day = iso_date("hold_room", "check_in", check_in)
+        hotel: Hotel = known("hold_room", "hotel", self.state.hotels, hotel_id, "find_hotels gives ids such as H1234")
         if day < self.state.today:
             raise ToolError(f"hold_room: {day} is past, today is {self.state.today}")
         if not hotel.rooms:
@@ -354,8 +350,7 @@ class TravelBooking(Domain):
             extras: What to add.
         """
         booking = self._booking("add_extras", booking_id)
-        if not extras or len(set(extras)) < len(extras):
-            raise ToolError("add_extras: extras must name at least one, each once")
+        each_once("add_extras", "extras", extras)
         if booking.fare_class is None:
             raise ToolError(f"add_extras: {booking_id} is a hotel booking, extras go with trips")
         if booking.status != "held":
@@ -420,30 +415,12 @@ class TravelBooking(Domain):
         ]
         if len(open_holds) >= HOLDS:
             raise ToolError(f"{tool}: {booking.traveller_id} has {HOLDS} unpaid bookings ({', '.join(open_holds)})")
-        key = f"B{self.state.next_booking}"
+        key = self._new_id("B", "next_booking", self.state.bookings)
         self.state.bookings[key] = booking
-        self.state.next_booking += 1
         return {"booking_id": key, "total": booking.total}
 
     def _traveller(self, tool: str, key: str) -> Traveller:
-        return _known(tool, "traveller", "P1234", self.state.travellers, key)
+        return known(tool, "traveller", self.state.travellers, key, "find_traveller gives ids such as P1234")
 
     def _booking(self, tool: str, key: str) -> Booking:
-        return _known(tool, "booking", "B1234", self.state.bookings, key)
-
-
-def _known(tool: str, kind: str, form: str, table: Mapping[str, T], key: str) -> T:
-    if key not in table:
-        raise ToolError(f"{tool}: no {kind} with id '{key}'; ids look like {form}")
-    return table[key]
-
-
-def _date(tool: str, argument: str, text: str) -> str:
-    """The date, if it is one."""
-    try:
-        valid = Date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ToolError(f"{tool}: {argument} must be YYYY-MM-DD, got '{text}'")
-    return text
+        return known(tool, "booking", self.state.bookings, key, "get_traveller gives ids such as B1234")

@@ -6,9 +6,10 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import alike, each_once, known, named
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Door = Literal["driver", "passenger", "rear_left", "rear_right"]
 DOORS: tuple[Door, ...] = get_args(Door)
@@ -22,10 +23,8 @@ KM_PER_LITRE = 10
 MOST_STOPS = 4
 
 
-class Climate(BaseModel):
+class Climate(Argument):
     """What one zone's climate aims at."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     celsius: Annotated[float, Field(ge=16, le=28)]
     fan: Fan = "auto"
@@ -143,10 +142,7 @@ class Vehicle(Domain):
             doors: Doors to change.
             locked: False to unlock.
         """
-        if not doors:
-            raise ToolError("lock_doors: doors must name at least one door")
-        if len(set(doors)) < len(doors):
-            raise ToolError(f"lock_doors: a door is named twice in {', '.join(doors)}")
+        each_once("lock_doors", "doors", doors)
         if not locked and self.state.engine and not self.state.brake:
             raise ToolError("lock_doors: cannot unlock, engine is running and brake is not pressed")
         for door in doors:
@@ -222,11 +218,8 @@ class Vehicle(Domain):
         Args:
             name: Full name.
         """
-        wanted = name.strip().lower()
-        for key, driver in self.state.drivers.items():
-            if driver.name.lower() == wanted:
-                return {"driver_id": key, "max_km": driver.max_km}
-        raise ToolError(f"find_driver: no driver named '{name}'")
+        key, driver = named("find_driver", "driver", self.state.drivers, name)
+        return {"driver_id": key, "max_km": driver.max_km}
 
     def switch_driver(self, driver_id: str) -> dict[str, Any]:
         """Change who drives. Requires engine off.
@@ -234,9 +227,8 @@ class Vehicle(Domain):
         Args:
             driver_id: Id from find_driver.
         """
-        driver = self.state.drivers.get(driver_id)
-        if driver is None:
-            raise ToolError(f"switch_driver: no driver with id '{driver_id}'; find_driver gives ids such as D1234")
+        hint = "find_driver gives ids such as D1234"
+        driver: Driver = known("switch_driver", "driver", self.state.drivers, driver_id, hint)
         if driver_id == self.state.driver_id:
             raise ToolError(f"switch_driver: {driver.name} is already the driver")
         if self.state.engine:
@@ -250,11 +242,10 @@ class Vehicle(Domain):
         Args:
             query: Name or category.
         """
-        wanted = query.strip().lower()
         found = [
             {"id": key, "name": place.name, "km": place.km, "detour_km": place.detour_km}
             for key, place in self.state.places.items()
-            if wanted in (place.name.lower(), place.category.lower())
+            if alike(place.name, query) or alike(place.category, query)
         ]
         if not found:
             categories = ", ".join(sorted({place.category for place in self.state.places.values()}))
@@ -271,11 +262,10 @@ class Vehicle(Domain):
         place = self._place("navigate", place_id)
         if (place_id, route) == (self.state.destination, self.state.route):
             raise ToolError(f"navigate: already navigating to {place.name}, {route} route")
-        self._check_reach("navigate", place.name, place.km)
-        if place_id != self.state.destination:
-            self.state.stops = []
-        self.state.destination, self.state.route = place_id, route
-        return {"destination": place.name, "route": route, "km": place.km}
+        stops = self.state.stops if place_id == self.state.destination else []
+        km = self._reach("navigate", place, stops)
+        self.state.destination, self.state.route, self.state.stops = place_id, route, stops
+        return {"destination": place.name, "route": route, "km": km}
 
     def add_stops(self, place_ids: list[str]) -> dict[str, Any]:
         """Add stops to the navigation under way.
@@ -285,20 +275,15 @@ class Vehicle(Domain):
         """
         if self.state.destination is None:
             raise ToolError("add_stops: no navigation under way")
-        if not place_ids:
-            raise ToolError("add_stops: place_ids must name at least one place")
+        each_once("add_stops", "place_ids", place_ids)
         stops = [*self.state.stops, *place_ids]
-        taken = [self.state.destination, *self.state.stops]
         for key in place_ids:
             place = self._place("add_stops", key)
-            if key in taken:
+            if key in (self.state.destination, *self.state.stops):
                 raise ToolError(f"add_stops: {place.name} is already on the route")
-            taken.append(key)
         if len(stops) > MOST_STOPS:
             raise ToolError(f"add_stops: {len(stops)} stops would be on the route, at most {MOST_STOPS} fit")
-        goal = self.state.places[self.state.destination]
-        km = goal.km + sum(self.state.places[key].detour_km for key in stops)
-        self._check_reach("add_stops", f"{goal.name} with these stops", km)
+        km = self._reach("add_stops", self.state.places[self.state.destination], stops)
         self.state.stops = stops
         return {"stops": [self.state.places[key].name for key in stops], "km": km}
 
@@ -306,14 +291,15 @@ class Vehicle(Domain):
         return [door for door, locked in self.state.locked.items() if not locked]
 
     def _place(self, tool: str, place_id: str) -> Place:
-        place: Place | None = self.state.places.get(place_id)
-        if place is None:
-            raise ToolError(f"{tool}: no place with id '{place_id}'; find_place gives ids such as PL1234")
-        return place
+        return known(tool, "place", self.state.places, place_id, "find_place gives ids such as PL1234")
 
-    def _check_reach(self, tool: str, name: str, km: int) -> None:
+    def _reach(self, tool: str, goal: Place, stops: list[str]) -> int:
+        """Length of the trip, if the driver may go and the fuel lasts that far."""
+        km = goal.km + sum(self.state.places[key].detour_km for key in stops)
+        name = f"{goal.name} with {len(stops)} stops" if stops else goal.name
         driver, reach = self.state.drivers[self.state.driver_id], self.state.litres * KM_PER_LITRE
         if km > driver.max_km:
             raise ToolError(f"{tool}: {name} is {km} km away, driver {driver.name} may go {driver.max_km} km")
         if km > reach:
             raise ToolError(f"{tool}: {name} is {km} km away, fuel lasts for {reach} km")
+        return km

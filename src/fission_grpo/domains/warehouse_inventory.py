@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field
 
-from fission_grpo.domains.base import Domain, ToolError
+from fission_grpo.domains.arguments import each_once, filled, known, named
+from fission_grpo.domains.base import Argument, Domain, ToolError
 
 Zone = Literal["ambient", "chilled", "frozen"]
 OrderState = Literal["draft", "approved", "sent", "received", "cancelled"]
@@ -22,7 +23,7 @@ FOLLOWS: dict[str, tuple[OrderState, ...]] = {
 Units = Annotated[int, Field(ge=1)]
 
 
-class Line(BaseModel):
+class Line(Argument):
     """Units of a product."""
 
     sku: str
@@ -121,12 +122,12 @@ class Warehouse(Domain):
     ) -> Self:
         """A random warehouse: names by id, amounts of `quantities`; all bins beyond the ninth are in one zone."""
         busy = rng.choice(ZONES)
-        known = {
+        goods = {
             sku: Product(name=name, zone=ZONES[i % 3], supplier_id=rng.choice(list(suppliers)))
             for i, (sku, name) in enumerate(products.items())
         }
         store = {key: Bin(zone=ZONES[i % 3] if i < 9 else busy, capacity=0) for i, key in enumerate(bins)}
-        for sku, product in known.items():
+        for sku, product in goods.items():
             for key in rng.sample([key for key in list(store)[:9] if store[key].zone == product.zone], 2):
                 store[key].stock[sku] = rng.choice(quantities)
         for place in store.values():
@@ -135,18 +136,18 @@ class Warehouse(Domain):
         states: tuple[OrderState, ...] = ("draft", "approved", "approved", "sent", "received")
         bought = {}
         for i, key in enumerate(orders):
-            sku = rng.choice(list(known))
+            sku = rng.choice(list(goods))
             lines = {sku: rng.choice(quantities)}
-            bought[key] = Order(supplier_id=known[sku].supplier_id, lines=lines, state=states[i % len(states)])
+            bought[key] = Order(supplier_id=goods[sku].supplier_id, lines=lines, state=states[i % len(states)])
         held: dict[str, Reservation] = {}
-        for key, sku in zip(reservations, rng.sample(list(known), len(reservations)), strict=True):
+        for key, sku in zip(reservations, rng.sample(list(goods), len(reservations)), strict=True):
             stock = sum(place.stock.get(sku, 0) for place in store.values() if not place.locked)
             quantity = rng.choice([number for number in quantities if number <= stock] or [0])
             if quantity:
                 held[key] = Reservation(sku=sku, quantity=quantity, customer=rng.choice(customers))
         return cls(
             WarehouseState(
-                products=known,
+                products=goods,
                 suppliers={
                     key: Supplier(name=name, minimum=rng.choice((20, 30, 40))) for key, name in suppliers.items()
                 },
@@ -164,13 +165,10 @@ class Warehouse(Domain):
         Args:
             name: Product name.
         """
-        wanted = name.strip().lower()
-        for sku, product in self.state.products.items():
-            if product.name.lower() == wanted:
-                supplier: Supplier = self.state.suppliers[product.supplier_id]
-                shown = {"sku": sku, "zone": product.zone, "supplier_id": product.supplier_id}
-                return shown | {"supplier": supplier.name, "minimum_order": supplier.minimum}
-        raise ToolError(f"find_product: no product named '{name}'")
+        sku, product = named("find_product", "product", self.state.products, name)
+        supplier: Supplier = self.state.suppliers[product.supplier_id]
+        shown = {"sku": sku, "zone": product.zone, "supplier_id": product.supplier_id}
+        return shown | {"supplier": supplier.name, "minimum_order": supplier.minimum}
 
     def show_stock(self, sku: str) -> dict[str, Any]:
         """Show a product's stock and reservations.
@@ -254,20 +252,17 @@ class Warehouse(Domain):
             supplier_id: Id from find_product.
             lines: Products of this supplier.
         """
-        supplier: Supplier | None = self.state.suppliers.get(supplier_id)
-        if supplier is None:
-            raise ToolError(f"create_order: no supplier '{supplier_id}'; find_product gives ids")
+        hint = "find_product gives ids"
+        supplier: Supplier = known("create_order", "supplier", self.state.suppliers, supplier_id, hint)
+        each_once("create_order", "lines", [line.sku for line in lines])
         wanted = {line.sku: line.quantity for line in lines}
-        if not lines or len(wanted) < len(lines):
-            raise ToolError("create_order: lines must name one or more different products")
         for sku in wanted:
             if self._product("create_order", sku).supplier_id != supplier_id:
                 raise ToolError(f"create_order: {supplier_id} does not deliver {sku}")
         if sum(wanted.values()) < supplier.minimum:
             raise ToolError(f"create_order: {sum(wanted.values())} units are below the minimum of {supplier.minimum}")
-        key = f"PO{self.state.next_order}"
+        key = self._new_id("PO", "next_order", self.state.orders)
         self.state.orders[key] = Order(supplier_id=supplier_id, lines=wanted)
-        self.state.next_order += 1
         return {"order_id": key, "state": "draft"}
 
     def show_order(self, order_id: str) -> dict[str, Any]:
@@ -287,9 +282,11 @@ class Warehouse(Domain):
             state: New state.
         """
         order = self._order("set_order_state", order_id)
+        if order.state == state:
+            raise ToolError(f"set_order_state: {order_id} is already {state}")
         if order.state not in FOLLOWS[state]:
             needed = " or ".join(FOLLOWS[state])
-            raise ToolError(f"set_order_state: {order_id} is {order.state}, {state} takes {needed}")
+            raise ToolError(f"set_order_state: {order_id} is {order.state}, must be {needed} before it is {state}")
         order.state = state
         return {"order_id": order_id, "state": state}
 
@@ -319,14 +316,12 @@ class Warehouse(Domain):
             customer: Customer's name.
         """
         self._product("reserve_stock", sku)
-        if not 0 < len(customer.strip()) <= 60:
-            raise ToolError("reserve_stock: customer must have 1 to 60 characters")
+        filled("reserve_stock", "customer", customer, 60)
         available = self._available(sku)
         if quantity > available:
             raise ToolError(f"reserve_stock: {available} of {sku} are available, not {quantity}")
-        key = f"R{self.state.next_reservation}"
-        self.state.reservations[key] = Reservation(sku=sku, quantity=quantity, customer=customer.strip())
-        self.state.next_reservation += 1
+        key = self._new_id("R", "next_reservation", self.state.reservations)
+        self.state.reservations[key] = Reservation(sku=sku, quantity=quantity, customer=customer)
         return {"reservation_id": key, "available": available - quantity}
 
     def release_reservation(self, reservation_id: str) -> dict[str, Any]:
@@ -345,8 +340,7 @@ class Warehouse(Domain):
         Args:
             reservation_ids: Reservations.
         """
-        if not reservation_ids or len(set(reservation_ids)) < len(reservation_ids):
-            raise ToolError("pick_reservations: reservation_ids must be one or more different reservations")
+        each_once("pick_reservations", "reservation_ids", reservation_ids)
         left = {key: dict(place.stock) for key, place in self.state.bins.items() if not place.locked}
         picks = []
         for reservation_id in sorted(reservation_ids):
@@ -367,30 +361,20 @@ class Warehouse(Domain):
         return picks
 
     def _product(self, tool: str, sku: str) -> Product:
-        if sku not in self.state.products:
-            raise ToolError(f"{tool}: no product '{sku}'; SKUs look like SK1234")
-        found: Product = self.state.products[sku]
-        return found
+        return known(tool, "product", self.state.products, sku, "find_product gives SKUs such as SK1234")
 
     def _order(self, tool: str, order_id: str) -> Order:
-        if order_id not in self.state.orders:
-            raise ToolError(f"{tool}: no order '{order_id}'; ids look like PO1234")
-        found: Order = self.state.orders[order_id]
-        return found
+        return known(tool, "order", self.state.orders, order_id, "ids look like PO1234")
 
     def _reservation(self, tool: str, reservation_id: str) -> Reservation:
-        if reservation_id not in self.state.reservations:
-            raise ToolError(f"{tool}: no reservation '{reservation_id}'; ids look like R1234")
-        found: Reservation = self.state.reservations[reservation_id]
+        hint = "show_stock gives ids such as R1234"
+        found: Reservation = known(tool, "reservation", self.state.reservations, reservation_id, hint)
         if found.picked:
             raise ToolError(f"{tool}: {reservation_id} has already been picked")
         return found
 
     def _bin(self, tool: str, bin_id: str) -> Bin:
-        if bin_id not in self.state.bins:
-            raise ToolError(f"{tool}: no bin '{bin_id}'; ids look like B123")
-        found: Bin = self.state.bins[bin_id]
-        return found
+        return known(tool, "bin", self.state.bins, bin_id, "list_bins gives ids such as B123")
 
     def _unlocked(self, tool: str, bin_id: str) -> Bin:
         place = self._bin(tool, bin_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 from fission_grpo.chat import ToolCall
 from fission_grpo.data.scenarios.goals import Goal, Scenario, call, listing
@@ -30,6 +29,8 @@ POOLS = {
         "Willow Daycare",
     ],
 }  # fmt: skip
+REPEATED: tuple[Every, ...] = ("month", "quarter")
+"""How often users want money sent: in a yearly order a day of the month would not say which month."""
 
 
 def build(words: Words) -> Banking:
@@ -72,10 +73,10 @@ def _funds(account: Account) -> int:
     return account.balance + account.overdraft
 
 
-def _betrays(bank: Banking, payee_id: str, account_id: str) -> bool:
-    """Whether the payee's standing order shows the account's id."""
+def _betrayed(bank: Banking, payee_id: str) -> set[str]:
+    """The account that the payee's standing order shows."""
     order = bank.state.orders.get(payee_id)
-    return order is not None and order.account_id == account_id
+    return {order.account_id} if order else set()
 
 
 def _bills(bank: Banking, account_id: str) -> dict[str, Bill]:
@@ -86,8 +87,10 @@ def _aloud(channel: Channel) -> str:
     return channel.upper() if channel == "atm" else channel
 
 
-def _earliest(bills: dict[str, Bill]) -> str:
-    return min(bill.due for bill in bills.values())
+def _next(bills: dict[str, Bill]) -> str:
+    """The bill that is due first, in words."""
+    key, bill = min(bills.items(), key=lambda item: item[1].due)
+    return f"{key} from {bill.company}, {bill.amount} euros, due on {bill.due}"
 
 
 def _last(past: Goal) -> ToolCall:
@@ -158,7 +161,7 @@ def card_limits(bank: Banking, words: Words) -> Goal | None:
 def send_by_names(bank: Banking, words: Words) -> Goal | None:
     (account_id, account), (payee_id, payee) = _any_account(bank, words), _any_payee(bank, words)
     amount = _amount(words)
-    if _betrays(bank, payee_id, account_id) or amount > min(_allowed(account), _funds(account)):
+    if account_id in _betrayed(bank, payee_id) or amount > min(_allowed(account), _funds(account)):
         return None
     return Goal(
         {"account": account.name, "payee": payee, "amount": amount, "left": account.balance - amount},
@@ -166,7 +169,7 @@ def send_by_names(bank: Banking, words: Words) -> Goal | None:
             [call("get_account", name=account.name), call("find_payee", name=payee)],
             [call("transfer", account_id=account_id, to_id=payee_id, amount=amount)],
         ],
-        {account_id, payee_id, *account.pots},
+        {account_id, payee_id, *account.pots, *_betrayed(bank, payee_id)},
     )
 
 
@@ -175,7 +178,7 @@ def make_it_regular(bank: Banking, words: Words, past: Goal) -> Goal | None:
     sent = _last(past).arguments
     if sent["to_id"] in bank.state.orders:
         return None
-    every, day = words.rng.choice(get_args(Every)), words.number(1, 28)
+    every, day = words.rng.choice(REPEATED), words.number(1, 28)
     order = {
         "account_id": sent["account_id"],
         "payee_id": sent["to_id"],
@@ -233,12 +236,17 @@ def freeze_it_too(bank: Banking, words: Words, past: Goal) -> Goal | None:
 
 @SCENARIO.pattern("precondition")
 def raise_and_send(bank: Banking, words: Words) -> Goal | None:
-    (account_id, account), (payee_id, payee) = _any_account(bank, words), _any_payee(bank, words)
-    amount, limit = _amount(words, 300, 2000), words.number(2100, 9000, 100)
-    if _betrays(bank, payee_id, account_id) or not _allowed(account) < amount <= min(
-        _funds(account), limit - account.sent_today
-    ):
+    (payee_id, payee), limit = _any_payee(bank, words), words.number(2100, 9000, 100)
+    blocked = [
+        (key, account, amount)
+        for key, account in bank.state.accounts.items()
+        for amount in words.numbers(12, 300, 2000, 5)
+        if key not in _betrayed(bank, payee_id)
+        and _allowed(account) < amount <= min(_funds(account), limit - account.sent_today)
+    ]
+    if not blocked:
         return None
+    account_id, account, amount = words.rng.choice(blocked)
     return Goal(
         {"account": account.name, "payee": payee, "amount": amount, "limit": limit},
         [
@@ -246,7 +254,7 @@ def raise_and_send(bank: Banking, words: Words) -> Goal | None:
             [call("set_account_limit", account_id=account_id, kind="daily_transfer", amount=limit)],
             [call("transfer", account_id=account_id, to_id=payee_id, amount=amount)],
         ],
-        {account_id, payee_id, *account.pots},
+        {account_id, payee_id, *account.pots, *_betrayed(bank, payee_id)},
     )
 
 
@@ -292,7 +300,7 @@ def order_by_ids(bank: Banking, words: Words) -> Goal | None:
     (account_id, _), (payee_id, _) = _any_account(bank, words), _any_payee(bank, words)
     if payee_id in bank.state.orders:
         return None
-    amount, every, day = _amount(words), words.rng.choice(get_args(Every)), words.number(1, 28)
+    amount, every, day = _amount(words), words.rng.choice(REPEATED), words.number(1, 28)
     order = {"account_id": account_id, "payee_id": payee_id, "amount": amount}
     values = {"account": account_id, "payee": payee_id, "amount": amount, "every": every, "day": day}
     return Goal(values, [[call("set_standing_order", **order, schedule={"every": every, "day": day})]])
@@ -314,7 +322,7 @@ def bills_of_two(bank: Banking, words: Words) -> Goal | None:
     one, two = _bills(bank, first), _bills(bank, second)
     if not one or not two:
         return None
-    values = {"first": first, "second": second, "one": _earliest(one), "two": _earliest(two)}
+    values = {"first": first, "second": second, "one": _next(one), "two": _next(two)}
     companies = {bill.company for bill in (one | two).values()}
     steps = [[call("list_bills", account_id=first), call("list_bills", account_id=second)]]
     return Goal(values, steps, {*one, *two, *companies})
@@ -353,16 +361,16 @@ def top_up(bank: Banking, words: Words) -> Goal | None:
 @SCENARIO.pattern("precondition", test_only=True)
 def bill_from_pot(bank: Banking, words: Words) -> Goal | None:
     short = [
-        (key, bill, account)
+        (key, bill, account, pot, amount)
         for key, bill in bank.state.bills.items()
-        if (account := bank.state.accounts[bill.account_id]).pots and bill.amount > _funds(account)
+        for account in [bank.state.accounts[bill.account_id]]
+        for pot, saved in account.pots.items()
+        for amount in words.numbers(6, 15, 480, 5)
+        if 0 < bill.amount - _funds(account) <= amount <= saved
     ]
     if not short:
         return None
-    bill_id, bill, account = words.rng.choice(short)
-    pot, amount = words.rng.choice(list(account.pots)), _amount(words)
-    if not bill.amount - _funds(account) <= amount <= account.pots[pot]:
-        return None
+    bill_id, bill, account, pot, amount = words.rng.choice(short)
     bills = _bills(bank, bill.account_id)
     return Goal(
         {
@@ -389,18 +397,19 @@ def bill_from_pot(bank: Banking, words: Words) -> Goal | None:
 def empty_pot_to_payee(bank: Banking, words: Words) -> Goal | None:
     (account_id, account), (payee_id, payee) = _any_account(bank, words), _any_payee(bank, words)
     filled = [pot for pot, amount in account.pots.items() if amount]
-    if not filled or _betrays(bank, payee_id, account_id):
+    if not filled or account_id in _betrayed(bank, payee_id):
         return None
     pot = words.rng.choice(filled)
     amount = account.pots[pot]
     if amount > _allowed(account):
         return None
+    withdrawal = call("move_pot", account_id=account_id, pot=pot, amount=amount, direction="withdraw")
+    payment = call("transfer", account_id=account_id, to_id=payee_id, amount=amount)
     return Goal(
         {"account": account.name, "pot": pot, "payee": payee, "amount": amount},
         [
             [call("get_account", name=account.name), call("find_payee", name=payee)],
-            [call("move_pot", account_id=account_id, pot=pot, amount=amount, direction="withdraw")],
-            [call("transfer", account_id=account_id, to_id=payee_id, amount=amount)],
+            *([[withdrawal, payment]] if amount <= _funds(account) else [[withdrawal], [payment]]),
         ],
-        {account_id, payee_id, *account.pots},
+        {account_id, payee_id, *account.pots, *_betrayed(bank, payee_id)},
     )

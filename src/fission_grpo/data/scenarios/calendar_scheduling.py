@@ -319,7 +319,9 @@ def decline_theirs(calendar: CalendarScheduling, words: Words, past: Goal) -> Go
     open_ids: dict[str, list[str]] = {}
     for key, event in _pending(calendar).items():
         open_ids.setdefault(str(event.organizer), []).append(key)
-    several = sorted(organizer for organizer, ids in open_ids.items() if 2 <= len(ids) <= 4)
+    several = sorted(
+        organizer for organizer, ids in open_ids.items() if 2 <= len(ids) <= 4 and organizer != past.values["organizer"]
+    )
     if not several:
         return None
     organizer = words.rng.choice(several)

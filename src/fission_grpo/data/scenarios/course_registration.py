@@ -39,6 +39,7 @@ def build(words: Words) -> CourseRegistration:
         dates=words.dates(6, days=180),
         times=words.times(5, closes="18:00"),
         amounts=words.numbers(12, 120, 990, 5),
+        counters=[words.counter()],
         per_course=20 if words.large else 3,
     )
 
@@ -109,7 +110,9 @@ def move_deadline(desk: CourseRegistration, words: Words) -> Goal | None:
 def show_record(desk: CourseRegistration, words: Words) -> Goal | None:
     key, student = words.rng.choice(list(desk.state.students.items()))
     holds = listing(student.holds) if student.holds else "none"
-    values = {"student": key, "balance": student.balance, "holds": holds, "count": len(student.enrolled)}
+    titles = desk.state.titles(desk.state.sections[section].course for section in student.enrolled)
+    enrolled = f"{len(titles)} ({listing(titles)})" if titles else "none"
+    values = {"student": key, "balance": student.balance, "holds": holds, "enrolled": enrolled}
     return Goal(values, [[call("get_student", student_id=key)]], shown=set(student.enrolled))
 
 
@@ -196,6 +199,22 @@ def settle_then_enroll(desk: CourseRegistration, words: Words) -> Goal | None:
         [call("enroll", student_id=student, section_id=section)],
     ]
     return Goal(values, steps)
+
+
+@SCENARIO.pattern("precondition")
+def clear_then_enroll(desk: CourseRegistration, words: Words) -> Goal | None:
+    if (pair := _pair(desk, words, {"hold"})) is None:
+        return None
+    student, section = pair
+    holds = desk.state.students[student].holds
+    if "financial" in holds:
+        return None
+    steps = [
+        [call("get_student", student_id=student)],
+        [call("clear_hold", student_id=student, hold=hold) for hold in holds],
+        [call("enroll", student_id=student, section_id=section)],
+    ]
+    return Goal({"student": student, "section": section, "holds": listing(holds)}, steps)
 
 
 @SCENARIO.pattern("precondition")

@@ -413,9 +413,8 @@ def arrived_then_return(shop: EcommerceOrders, words: Words) -> Goal | None:
     key, order = shipped[0]
     sku = words.rng.choice(order.lines).sku
     steps = [
-        [call("get_order", order_id=key)],
         [call("confirm_delivery", order_id=key)],
         [call("open_return", order_id=key, skus=[sku])],
         [call("refund_return", return_id=f"R{shop.state.next_return}")],
     ]
-    return Goal({"order_id": key} | _item(shop, sku), steps, _contents(shop, order))
+    return Goal({"order_id": key, "sku": sku}, steps, _contents(shop, order))

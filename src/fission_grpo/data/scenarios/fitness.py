@@ -172,8 +172,9 @@ def goal_set(club: Fitness, words: Words) -> Goal:
         ]
     )
     step = [call("set_goal", member_id=member, goal={"metric": metric, "value": value, "by": by})]
-    values = {"member": member, "metric": metric.replace("_", " "), "value": value, "date": words.say_date(by)}
-    return Goal(values, [step])
+    said = metric.replace("_", " ")
+    aim = f"a {said} of {value}" if metric == "body_weight" else f"{value} {said}"
+    return Goal({"member": member, "metric": said, "value": value, "aim": aim, "date": words.say_date(by)}, [step])
 
 
 @SCENARIO.pattern("call")
@@ -205,10 +206,10 @@ def level_up(club: Fitness, words: Words) -> Goal | None:
 @SCENARIO.pattern("parallel")
 def two_records(club: Fitness, words: Words) -> Goal | None:
     first, second = words.choose(list(club.state.members), 2)
-    more = max(first, second, key=lambda key: _minutes(club, key))
-    if _minutes(club, first) == _minutes(club, second):
+    one, two = _minutes(club, first), _minutes(club, second)
+    if one == two:
         return None
-    values = {"first": first, "second": second, "winner": more, "minutes": _minutes(club, more)}
+    values = {"first": first, "second": second, "one": one, "two": two, "winner": first if one > two else second}
     step = [call("get_member", member_id=first), call("get_member", member_id=second)]
     return Goal(values, [step], _record(club, first, second))
 
@@ -359,6 +360,7 @@ def upgrade_then_class(club: Fitness, words: Words) -> Goal | None:
     level = words.rng.choice(LEVELS[1:])
     if (
         club.state.members[member].level != "basic"
+        or club.state.classes[key].level == "basic"
         or _open_to(club, key, member)
         or not _open_to(club, key, member, level)
     ):
@@ -396,7 +398,9 @@ def induction_first(club: Fitness, words: Words) -> Goal | None:
     ]
     if not offers:
         return None
-    member, key = words.rng.choice(offers)
+    # the more equipment, the less likely that the dialogue has named all of it
+    most = max(len(club.state.plans[key].equipment) for _, key in offers)
+    member, key = words.rng.choice([offer for offer in offers if len(club.state.plans[offer[1]].equipment) == most])
     plan = club.state.plans[key]
     steps = [
         [call("find_plans", focus=plan.focus)],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fission_grpo.data.scenarios.goals import Goal, Scenario, call
+from fission_grpo.data.scenarios.goals import Goal, Scenario, call, listing
 from fission_grpo.data.scenarios.words import Words
-from fission_grpo.domains.food_delivery import MOST, ZONES, FoodDelivery, OrderState
+from fission_grpo.domains.food_delivery import MOST, ZONES, FoodDelivery, Order, OrderState
 
 POOLS = {
     "restaurants": [
@@ -58,8 +58,9 @@ def build(words: Words) -> FoodDelivery:
         options=words.sample("options", 4),
         addresses=list(zip(words.sample("labels", 3), words.sample("streets", 3), strict=True)),
         couriers=words.people(3),
-        ids=words.ids("", 85),
+        ids=words.ids("", 84),
         times=[*times, *words.times(2, "21:30", "23:55", step=5)],
+        counters=[words.counter()],
         menu=20 if words.large else 4,
     )
 
@@ -71,6 +72,11 @@ def _orders(app: FoodDelivery, words: Words, state: OrderState, count: int) -> l
     """Some orders in a state, none with a tip."""
     orders = [key for key, order in app.state.orders.items() if order.state == state and not order.tip]
     return words.choose(orders, count)
+
+
+def _older(app: FoodDelivery) -> dict[str, Order]:
+    """Orders that the dialogue has not seen being placed."""
+    return {key: order for key, order in app.state.orders.items() if not order.lines}
 
 
 def _addable(app: FoodDelivery, words: Words) -> str | None:
@@ -131,10 +137,9 @@ def add_item(app: FoodDelivery, words: Words) -> Goal | None:
 
 @SCENARIO.pattern("call")
 def follow_order(app: FoodDelivery, words: Words) -> Goal | None:
-    key, order = words.rng.choice(list(app.state.orders.items()))
+    key, order = words.rng.choice(list(_older(app).items()))
     values = {
         "order": key,
-        "state": order.state.replace("_", " "),
         "courier": order.courier or "nobody yet",
         "total": order.total,
         "tip": order.tip,
@@ -186,8 +191,8 @@ def two_restaurants(app: FoodDelivery, words: Words) -> Goal | None:
 def menu_of(app: FoodDelivery, words: Words) -> Goal | None:
     key, place = words.rng.choice(list(app.state.restaurants.items()))
     menu = {item: dish for item, dish in app.state.items.items() if dish.restaurant == key}
-    least = min(dish.price for dish in menu.values())
-    values = {"name": place.name, "count": len(menu), "least": least}
+    offered = listing([f"{dish.name} ({dish.price})" for dish in menu.values()])
+    values = {"name": place.name, "count": len(menu), "offered": offered}
     steps = [[call("find_restaurant", name=place.name)], [call("show_menu", restaurant_id=key)]]
     return Goal(values, steps, shown={key, *menu})
 
@@ -314,9 +319,10 @@ def three_errands(app: FoodDelivery, words: Words) -> Goal | None:
 @SCENARIO.pattern("chained", test_only=True)
 def cancel_by_name(app: FoodDelivery, words: Words) -> Goal | None:
     placed = [key for key, order in app.state.orders.items() if order.state == "placed"]
-    if not placed:
+    older = [key for key in placed if key in _older(app)]
+    if not older:
         return None
-    chosen = words.rng.choice(placed)
+    chosen = words.rng.choice(older)
     places = [app.state.orders[key].restaurant for key in placed]
     if places.count(app.state.orders[chosen].restaurant) > 1:
         return None

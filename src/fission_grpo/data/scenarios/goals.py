@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from fission_grpo.chat import ToolCall, Turn
 from fission_grpo.data.scenarios.words import LARGE, TYPED, Split, Words, dealt
 from fission_grpo.domains.base import Domain
+from fission_grpo.errors import UserError
 
 Kind = Literal["call", "parallel", "chained", "precondition"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -105,7 +106,14 @@ class Pattern:
     def withheld_turn(self, goal: Goal, words: Words) -> Turn:
         """The goal in a task without the tool it needs: the assistant declines."""
         said = words.say(self.of("say", words.split), goal.values)
-        return Turn(user=said, steps=[], reply=words.decline(), kind="missing_function", pattern=self.name)
+        return Turn(
+            user=said,
+            steps=[],
+            reply=words.decline(),
+            kind="missing_function",
+            pattern=self.name,
+            lacks=sorted(goal.tools),
+        )
 
     def _turn(self, user: str, goal: Goal, words: Words) -> Turn:
         steps = [[call.to_openai(f"call_{i}") for i, call in enumerate(step)] for step in goal.steps]
@@ -113,7 +121,7 @@ class Pattern:
         return Turn(user=user, steps=steps, reply=reply, kind=self.kind, pattern=self.name, ordered=goal.ordered)
 
 
-class ScenarioError(ValueError):
+class ScenarioError(UserError, ValueError):
     """A scenario's patterns and language do not fit together. The message is one line."""
 
 
@@ -126,7 +134,7 @@ class Scenario:
         def show_balance(bank: Bank, words: Words) -> Goal | None: ...
 
     `language` is a TOML file (or its content) with a table per pattern, named as the function and holding `Language`'s
-    lists. Raises ScenarioError where a pattern has no table, or a table no pattern (`check`).
+    lists.
     """
 
     def __init__(
@@ -146,10 +154,15 @@ class Scenario:
         )
 
     def pattern(self, kind: Kind, *, test_only: bool = False, after: str | None = None) -> Callable[[Compose], Compose]:
-        """Registers the decorated function as a goal pattern. Raises ScenarioError where its language is missing."""
+        """Registers the decorated function as a goal pattern.
+
+        Raises ScenarioError for an unknown kind, and where its language is missing.
+        """
 
         def register(compose: Compose) -> Compose:
             name = compose.__name__
+            if kind not in KINDS:
+                raise ScenarioError(f"{self.domain.name}: pattern '{name}': kind must be one of {', '.join(KINDS)}")
             if name not in self._language:
                 raise ScenarioError(f"{self.domain.name}: pattern '{name}' has no sentences")
             try:

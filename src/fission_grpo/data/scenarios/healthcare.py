@@ -39,6 +39,7 @@ def build(words: Words) -> Healthcare:
         dates=words.dates(3),
         times=words.times(20, "08:00", "18:00", 5),
         ids=words.ids,
+        counters=[words.counter(), words.counter()],
         busy=words.large,
     )
 
@@ -75,13 +76,15 @@ def _open_at(clinic: Healthcare, specialty: str, date: str) -> list[Slot]:
 
 
 def _earliest(clinic: Healthcare, words: Words, specialties: list[str]) -> Slot | None:
-    """The one earliest of two or more free slots of some specialty and day, not given away by the booked ones."""
+    """The one earliest of two or more free slots of some specialty and day, that nothing but listing them reveals."""
     date, specialty = words.rng.choice(clinic.state.slots).date, words.rng.choice(specialties)
     offered = _open_at(clinic, specialty, date)
     if len(offered) < 2 or offered[0].time == offered[1].time:
         return None
-    told = {text for slot in _booked(clinic) if slot.date == date for text in (slot.doctor_id, slot.time)}
-    return None if {offered[0].doctor_id, offered[0].time} <= told else offered[0]
+    first = offered[0]
+    alike = [slot for slot in clinic.state.slots if slot.time == first.time and slot is not first]
+    told = any(first.date == slot.date or first.doctor_id == slot.doctor_id for slot in alike)
+    return None if told else first
 
 
 def _when(slot: Slot, words: Words) -> dict[str, Any]:
@@ -126,11 +129,14 @@ def _move(clinic: Healthcare, words: Words, booked: Slot) -> tuple[Slot, ToolCal
     return slot, call("move_appointment", appointment_id=booked.appointment, date=slot.date, time=slot.time)
 
 
+def _drugs(patient: Patient) -> set[str]:
+    """What the patient's record names."""
+    return {*patient.allergies, *patient.prescriptions}
+
+
 def _prescribable(clinic: Healthcare, words: Words, patient: Patient) -> str:
     """A drug that is new to the patient and tolerated."""
-    return words.rng.choice(
-        [drug for drug in clinic.state.drugs if drug not in {*patient.allergies, *patient.prescriptions}]
-    )
+    return words.rng.choice([drug for drug in clinic.state.drugs if drug not in _drugs(patient)])
 
 
 @SCENARIO.pattern("call")
@@ -352,7 +358,8 @@ def clear_doctor(clinic: Healthcare, words: Words) -> Goal | None:
 def renew_all(clinic: Healthcare, words: Words) -> Goal | None:
     [(key, patient)], days = _patients(clinic, words, 1), words.number(5, 90)
     spent = [drug for drug, given in patient.prescriptions.items() if not given.refills]
-    if not patient.visits or not spent:
+    others = [other for other in clinic.state.patients.values() if other is not patient]
+    if not patient.visits or not spent or any(patient.prescriptions.keys() <= _drugs(other) for other in others):
         return None
     step = [
         call("prescribe", patient_id=key, drug=drug, days=days)

@@ -306,8 +306,8 @@ def swap_pins(messenger: Messaging, words: Words) -> Goal | None:
 @SCENARIO.pattern("call", test_only=True)
 def roster(messenger: Messaging, words: Words) -> Goal | None:
     key, room = _channels(messenger, words)[0]
-    admins = _admins(room)
-    values = {"channel_id": key, "count": len(room.members), "admins": listing(admins) if admins else "nobody"}
+    roster = listing([f"{user} ({role})" for user, role in room.members.items()])
+    values = {"channel_id": key, "count": len(room.members), "roster": roster}
     names = (messenger.state.contacts[user].name for user in room.members)
     return Goal(values, [[call("list_members", channel_id=key)]], {room.name, *names})
 

@@ -285,7 +285,7 @@ def arm_away(home: SmartHome, words: Words) -> Goal | None:
     airy = [name for name, room in home.state.rooms.items() if room.window_open]
     secure = [call("lock_door", door=door, locked=True) for door in unlocked]
     secure += [call("set_window", room=room, open=False) for room in airy]
-    if not 1 <= len(secure) <= 5 or home.state.alarm == "away":
+    if not unlocked or len(secure) > 5 or home.state.alarm == "away":
         return None
     done = [f"locked the {door}" for door in unlocked] + [f"closed the {room} window" for room in airy]
     steps = [[call("home_status")], secure, [call("set_alarm", mode="away", pin=pin)]]
@@ -405,9 +405,11 @@ def come_home(home: SmartHome, words: Words) -> Goal | None:
         words.choose(list(home.state.rooms), 1),
     )
     [brightness] = _brightness(home, words, [room])
-    enter = [call("lock_door", door=door, locked=False), call("set_light", room=room, brightness=brightness)]
-    values = {"pin": pin, "door": door, "room": room, "brightness": brightness}
-    return Goal(values, [[call("set_alarm", mode="off", pin=pin)], enter])
+    steps = [
+        [call("set_alarm", mode="off", pin=pin), call("set_light", room=room, brightness=brightness)],
+        [call("lock_door", door=door, locked=False)],
+    ]
+    return Goal({"pin": pin, "door": door, "room": room, "brightness": brightness}, steps)
 
 
 @SCENARIO.pattern("precondition", test_only=True)

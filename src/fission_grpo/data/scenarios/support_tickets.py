@@ -80,7 +80,7 @@ def build(words: Words) -> SupportDesk:
         tags=words.sample("tags", 6),
         notes=words.sample("notes", 4),
         hours=words.numbers(count, 1, 200),
-        first=words.number(10000, 11000),
+        first=words.counter(),
     )
 
 
@@ -167,6 +167,14 @@ def ticket_details(desk: SupportDesk, words: Words) -> Goal | None:
     ticket = desk.state.tickets[key]
     values = {"ticket": key, "state": ticket.status, "team": ticket.team, "priority": ticket.priority}
     values |= {"hours": HOURS[ticket.priority] - ticket.waiting_hours, "subject": ticket.subject}
+    values["record"] = "; ".join(
+        [
+            f"agent {ticket.agent_id}" if ticket.agent_id else "no agent",
+            f"tags {listing(ticket.tags)}" if ticket.tags else "no tags",
+            "notes " + " ".join(f'"{note}"' for note in ticket.notes) if ticket.notes else "no notes",
+            f"escalated to the {ticket.level.replace('_', ' ')}" if ticket.level else "not escalated",
+        ]
+    )
     return Goal(values, [[call("show_ticket", ticket_id=key)]], {*ticket.tags, *ticket.notes})
 
 
@@ -192,9 +200,11 @@ def team_overview(desk: SupportDesk, words: Words) -> Goal | None:
     if team is None:
         return None
     waiting, agents = _waiting(desk, team), _loads(desk, team)
-    names = listing([desk.state.agents[key].name for key in agents])
+    staff = [(desk.state.agents[key], load) for key, load in agents.items()]
+    busy = listing([f"{agent.name} ({load} of {agent.capacity})" for agent, load in staff])
     oldest = max(waiting, key=lambda key: waiting[key].waiting_hours)
-    values = {"team": team, "names": names, "oldest": oldest, "waited": waiting[oldest].waiting_hours}
+    values = {"team": team, "busy": busy, "count": len(waiting), "oldest": oldest}
+    values["waited"] = waiting[oldest].waiting_hours
     return Goal(values, [[call("show_team", team=team)]], _team_shown(desk, team))
 
 
@@ -311,15 +321,21 @@ def room_for_another(desk: SupportDesk, words: Words) -> Goal | None:
     ]
     if not held:
         return None
-    done, key = words.rng.choice(held), words.rng.choice(list(waiting))
-    agent = desk.state.tickets[done].agent_id
-    values = {"team": team, "agent": desk.state.agents[agent].name, "done": done, "subject": waiting[key].subject}
+    done = words.rng.choice(held)
+    solved = desk.state.tickets[done]
+    offered = [key for key, one in waiting.items() if one.customer_id != solved.customer_id]
+    if not offered:
+        return None
+    key = words.rng.choice(offered)
+    _, name, _, shown = _customer(desk, words, lambda one: one == solved.customer_id)
+    values = {"team": team, "agent": desk.state.agents[solved.agent_id].name, "subject": waiting[key].subject}
+    values |= {"name": name, "solved": solved.subject, "done": done, "ticket": key}
     steps = [
-        [call("show_team", team=team)],
+        [call("show_team", team=team), call("find_customer", name=name)],
         [call("set_status", ticket_id=done, status="resolved")],
-        [call("assign_ticket", ticket_id=key, agent_id=agent)],
+        [call("assign_ticket", ticket_id=key, agent_id=solved.agent_id)],
     ]
-    return Goal(values | {"ticket": key}, steps, _team_shown(desk, team))
+    return Goal(values, steps, shown | _team_shown(desk, team))
 
 
 @SCENARIO.pattern("precondition")

@@ -41,7 +41,7 @@ def build(words: Words) -> TravelBooking:
         cities=words.sample("cities", 4),
         hotels=words.sample("hotels", hotels),
         keys=words.numbers(people + hotels + trips + 4, 1000, 6999),
-        passports=words.ids("X", people, 7),
+        passports=words.ids("X", people, 5),
         dates=[*words.dates(4, days=140), *words.dates(1, "2027-06-01", 900)],
         times=times,
         prices=words.numbers(hotels + trips, 18, 400),
@@ -130,7 +130,7 @@ def trips_by_mode(desk: TravelBooking, words: Words) -> Goal | None:
         return None
     some = next(iter(leg.values()))
     departures = sorted(trip.departs for trip in leg.values())
-    values = {"first": departures[0], "last": departures[-1]}
+    values = {"times": listing(departures), "first": departures[0], "last": departures[-1]}
     return Goal(_route(words, some) | values, [[_search(some)]], set(leg))
 
 
@@ -217,7 +217,7 @@ def two_passports(desk: TravelBooking, words: Words) -> Goal | None:
     lacking = [key for key, traveller in desk.state.travellers.items() if traveller.passport is None]
     if len(lacking) < 2:
         return None
-    (first, second), numbers = words.choose(lacking, 2), words.ids("X", 2, 7)
+    (first, second), numbers = words.choose(lacking, 2), words.ids("X", 2, 5)
     expires = words.dates(2, "2027-06-01", 900)
     step = [
         call("set_passport", traveller_id=key, passport={"number": number, "expires": date})
@@ -346,7 +346,7 @@ def passport_first(desk: TravelBooking, words: Words) -> Goal | None:
     trip, traveller, seats = words.rng.choice(ferries), words.rng.choice(lacking), words.number(2, 24)
     if desk.state.trips[trip].seats["standard"] < seats:
         return None
-    [number], [expires] = words.ids("X", 1, 7), words.dates(1, "2027-06-01", 900)
+    [number], [expires] = words.ids("X", 1, 5), words.dates(1, "2027-06-01", 900)
     steps = [
         [call("set_passport", traveller_id=traveller, passport={"number": number, "expires": expires})],
         [call("hold_seats", trip_id=trip, traveller_id=traveller, seats=seats)],
@@ -411,8 +411,7 @@ def another_day(desk: TravelBooking, words: Words) -> Goal | None:
     wanted = {} if booking.fare_class == "standard" else {"fare_class": booking.fare_class}
     steps = [
         [call("get_booking", booking_id=held[0])],
-        [_search(leg[key])],
-        [call("cancel_booking", booking_id=held[0])],
+        [_search(leg[key]), call("cancel_booking", booking_id=held[0])],
         [call("hold_seats", trip_id=key, traveller_id=full[0], seats=booking.seats, **wanted)],
     ]
     values = {"old": held[0], "date": words.say_date(leg[key].date), "wish": wish, "mode": old.mode}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fission_grpo.chat import ToolCall
 from fission_grpo.data.scenarios.goals import Goal, Scenario, call, listing
 from fission_grpo.data.scenarios.words import Words
 from fission_grpo.domains.vehicle_control import BEAMS, DOORS, KM_PER_LITRE, MOST_STOPS, Driver, Place, Vehicle
@@ -29,6 +30,8 @@ POOLS: dict[str, list[Any]] = {
 }  # fmt: skip
 SITES = ("Corner", "Court", "Yard", "Gate", "Row", "Point", "House", "Terrace")
 """What places are called, after their quarter."""
+LOCKS = {"locks"}
+"""Claimed by every goal about single doors: once their names are said, nothing needs looking up."""
 
 
 def build(words: Words) -> Vehicle:
@@ -93,9 +96,10 @@ def _fuel(car: Vehicle, words: Words) -> int | None:
     return litres if car.state.litres + litres <= car.state.tank else None
 
 
-def _differs(car: Vehicle, zone: str, celsius: float) -> bool:
+def _differs(car: Vehicle, zone: str, celsius: float, fan: str | None = None) -> bool:
+    """Whether the zone does not have the temperature yet, and keeps its fan where none is named."""
     present = car.state.climate.get(zone)
-    return present is None or present.celsius != celsius
+    return present is None or (present.celsius != celsius and (fan is not None or present.fan == "auto"))
 
 
 def _fits(car: Vehicle, key: str, stop: str) -> bool:
@@ -103,6 +107,14 @@ def _fits(car: Vehicle, key: str, stop: str) -> bool:
     kept = car.state.stops if key == car.state.destination else []
     km = car.state.places[key].km + sum(car.state.places[stop].detour_km for stop in [*kept, stop])
     return stop not in [key, *kept] and len(kept) < MOST_STOPS and km <= min(_limit(car), _range(car))
+
+
+def _repairs(car: Vehicle, doors: list[str]) -> tuple[list[ToolCall], str]:
+    """What makes the engine start, and in words."""
+    lock = call("lock_doors", doors=doors)
+    if car.state.brake:
+        return [lock], f"locked {_spoken(doors)}"
+    return [lock, call("press_brake", pressed=True)], f"locked {_spoken(doors)} and pressed the brake"
 
 
 @SCENARIO.pattern("call")
@@ -124,7 +136,7 @@ def unlock_some(car: Vehicle, words: Words) -> Goal | None:
     doors = words.choose([door for door in DOORS if car.state.locked[door]], words.rng.choice([1, 2]))
     if not doors or (car.state.engine and not car.state.brake):
         return None
-    return Goal({"doors": _spoken(list(doors))}, [[call("lock_doors", doors=doors, locked=False)]])
+    return Goal({"doors": _spoken(list(doors))}, [[call("lock_doors", doors=doors, locked=False)]], LOCKS)
 
 
 @SCENARIO.pattern("call")
@@ -157,7 +169,7 @@ def reroute(car: Vehicle, words: Words, past: Goal) -> Goal | None:
 def climate_and_lights(car: Vehicle, words: Words) -> Goal | None:
     zone, fan = words.rng.choice(["front", "rear"]), words.rng.choice(["low", "medium", "high"])
     celsius, mode = words.pick("celsius"), words.rng.choice(BEAMS)
-    if not car.state.engine or mode == car.state.headlights or not _differs(car, zone, celsius):
+    if not car.state.engine or mode == car.state.headlights or not _differs(car, zone, celsius, fan):
         return None
     step = [
         call("set_climate", zone=zone, climate={"celsius": celsius, "fan": fan}),
@@ -231,13 +243,30 @@ def fill_up(car: Vehicle, words: Words) -> Goal | None:
     return Goal(values, [[call("vehicle_status")], [call("refuel", litres=free)]])
 
 
+@SCENARIO.pattern("chained")
+def lock_the_rest(car: Vehicle, words: Words) -> Goal | None:
+    doors = _unlocked(car)
+    if not 1 <= len(doors) < len(DOORS):
+        return None
+    return Goal({"doors": _spoken(doors)}, [[call("vehicle_status")], [call("lock_doors", doors=doors)]], LOCKS)
+
+
+@SCENARIO.pattern("precondition")
+def start_unseen(car: Vehicle, words: Words) -> Goal | None:
+    doors = _unlocked(car)
+    if car.state.engine or not 1 <= len(doors) < len(DOORS):
+        return None
+    repairs, done = _repairs(car, doors)
+    return Goal({"done": done}, [[call("vehicle_status")], repairs, [call("set_engine", mode="start")]], LOCKS)
+
+
 @SCENARIO.pattern("precondition")
 def start_told(car: Vehicle, words: Words) -> Goal | None:
     doors = _unlocked(car)
     if car.state.engine or car.state.brake or len(doors) not in (1, 2, 3):
         return None
     ready = [call("lock_doors", doors=doors), call("press_brake", pressed=True)]
-    return Goal({"doors": _spoken(doors)}, [ready, [call("set_engine", mode="start")]])
+    return Goal({"doors": _spoken(doors)}, [ready, [call("set_engine", mode="start")]], LOCKS)
 
 
 @SCENARIO.pattern("precondition")
@@ -316,7 +345,7 @@ def let_out(car: Vehicle, words: Words) -> Goal | None:
     if not car.state.engine or car.state.brake or not doors:
         return None
     steps = [[call("press_brake", pressed=True)], [call("lock_doors", doors=doors, locked=False)]]
-    return Goal({"doors": _spoken(list(doors))}, steps)
+    return Goal({"doors": _spoken(list(doors))}, steps, LOCKS)
 
 
 @SCENARIO.pattern("precondition", test_only=True)
@@ -332,6 +361,20 @@ def long_drive(car: Vehicle, words: Words) -> Goal | None:
         ]
         return Goal({"place": place.name, "name": driver.name, "km": place.km}, steps)
     return None
+
+
+@SCENARIO.pattern("precondition", test_only=True)
+def depart(car: Vehicle, words: Words) -> Goal | None:
+    (key, driver), doors = _other_driver(car, words), _unlocked(car)
+    if car.state.engine or not 1 <= len(doors) < len(DOORS) or doors == ["driver"]:  # a word its sentences say anyway
+        return None
+    repairs, done = _repairs(car, doors)
+    steps = [
+        [call("vehicle_status"), call("find_driver", name=driver.name)],
+        [*repairs, call("switch_driver", driver_id=key)],
+        [call("set_engine", mode="start")],
+    ]
+    return Goal({"name": driver.name, "done": done}, steps, LOCKS)
 
 
 @SCENARIO.pattern("precondition", test_only=True)

@@ -37,7 +37,7 @@ POOLS: dict[str, list[Any]] = {
 
 def build(words: Words) -> Warehouse:
     """A random warehouse of the split's goods, with many bins in one zone when large."""
-    bins = words.rng.choice([40, 44, 48]) if words.large else 9
+    bins = words.rng.choice([38, 42, 46]) if words.large else 9
     return Warehouse.populate(
         words.rng,
         products=dict(zip(words.ids("SK", 6), words.sample("products", 6), strict=True)),
@@ -47,7 +47,7 @@ def build(words: Words) -> Warehouse:
         reservations=words.ids("R", 4),
         customers=words.sample("customers", 4),
         quantities=words.numbers(20, 20, 140),
-        first=words.number(10000, 11000),
+        first=words.counter(),
     )
 
 
@@ -87,6 +87,21 @@ def _available(house: Warehouse, sku: str) -> int:
     return stock - sum(_held(house, sku).values())
 
 
+def _stock(house: Warehouse, sku: str) -> dict[str, Any]:
+    """What a reply says of a product's stock."""
+    bins = [f"{units} in {key}" for key, kind, units in _placed(house) if kind == sku]
+    held = [f"{units} ({key})" for key, units in _held(house, sku).items()]
+    return {
+        "bins": listing(bins) if bins else "no bin has any",
+        "reserved": listing(held) if held else "none",
+        "available": _available(house, sku),
+    }
+
+
+def _bins(house: Warehouse, sku: str) -> set[str]:
+    return {key for key, kind, _ in _placed(house) if kind == sku}
+
+
 def _wanted(house: Warehouse, words: Words, sku: str) -> int | None:
     """A quantity that could be reserved."""
     available = _available(house, sku)
@@ -110,8 +125,7 @@ def _stores(house: Warehouse, order: Order, *, locked: bool = False) -> list[str
 @SCENARIO.pattern("call")
 def stock_level(house: Warehouse, words: Words) -> Goal:
     sku = words.rng.choice(list(house.state.products))
-    values = {"sku": sku, "available": _available(house, sku)}
-    return Goal(values, [[call("show_stock", sku=sku)]])
+    return Goal({"sku": sku} | _stock(house, sku), [[call("show_stock", sku=sku)]], _bins(house, sku))
 
 
 @SCENARIO.pattern("call", after="stock_level")
@@ -130,7 +144,8 @@ def zone_bins(house: Warehouse, words: Words) -> Goal:
     zone = words.rng.choice(ZONES)
     bins = {key: place for key, place in house.state.bins.items() if place.zone == zone}
     roomiest = max(bins, key=lambda key: _free(bins[key]))
-    values = {"zone": zone, "roomiest": roomiest, "free": _free(bins[roomiest])}
+    locked = sum(place.locked for place in bins.values())
+    values = {"zone": zone, "count": len(bins), "locked": locked, "roomiest": roomiest, "free": _free(bins[roomiest])}
     return Goal(values, [[call("list_bins", zone=zone)]], set(bins))
 
 
@@ -146,7 +161,9 @@ def pick_some(house: Warehouse, words: Words) -> Goal | None:
     if len(able) < 2:
         return None
     chosen = words.choose(able, words.rng.choice([2, 2, 3]))
-    return Goal({"reservations": listing(chosen)}, [[call("pick_reservations", reservation_ids=chosen)]], set(chosen))
+    skus = {house.state.reservations[key].sku for key in chosen}
+    shown = {*chosen, *skus}.union(*(_bins(house, sku) for sku in skus))
+    return Goal({"reservations": listing(chosen)}, [[call("pick_reservations", reservation_ids=chosen)]], shown)
 
 
 @SCENARIO.pattern("call")
@@ -181,8 +198,11 @@ def _counted(house: Warehouse, words: Words, key: str, sku: str, units: int) -> 
 def order_and_stock(house: Warehouse, words: Words) -> Goal:
     key, order = words.rng.choice(_orders(house, "draft", "approved", "sent", "received", "cancelled"))
     sku = words.rng.choice([sku for sku in house.state.products if sku not in order.lines])
-    values = {"order": key, "state": order.state, "sku": sku, "available": _available(house, sku)}
-    return Goal(values, [[call("show_order", order_id=key), call("show_stock", sku=sku)]], set(order.lines))
+    goods = listing([f"{units} of {kind}" for kind, units in order.lines.items()])
+    values = {"order": key, "state": order.state, "supplier": order.supplier_id, "goods": goods, "sku": sku}
+    values |= _stock(house, sku)
+    step = [call("show_order", order_id=key), call("show_stock", sku=sku)]
+    return Goal(values, [step], _bins(house, sku) | set(order.lines))
 
 
 @SCENARIO.pattern("parallel")
@@ -251,6 +271,17 @@ def move_to_roomiest(house: Warehouse, words: Words) -> Goal | None:
     return Goal(values, [[call("list_bins", zone=zone)], [move]], shown)
 
 
+@SCENARIO.pattern("chained")
+def unlock_zone(house: Warehouse, words: Words) -> Goal | None:
+    zone = words.rng.choice(ZONES)
+    locked = [key for key, place in house.state.bins.items() if place.zone == zone and place.locked]
+    if not 1 <= len(locked) <= 3:
+        return None
+    shown = {key for key, place in house.state.bins.items() if place.zone == zone}
+    unlock = [call("lock_bin", bin_id=key, locked=False) for key in locked]
+    return Goal({"zone": zone, "bins": listing(locked)}, [[call("list_bins", zone=zone)], unlock], shown)
+
+
 @SCENARIO.pattern("precondition")
 def unlock_and_move(house: Warehouse, words: Words) -> Goal | None:
     placed = [one for one in _placed(house, locked=True) if one[2] >= 40]
@@ -279,7 +310,8 @@ def receive_unsent(house: Warehouse, words: Words) -> Goal | None:
         *([call("set_order_state", order_id=key, state=state)] for state in needed),
         [call("receive_order", order_id=key, bin_id=target)],
     ]
-    return Goal({"order": key, "bin": target, "state": order.state}, steps, set(order.lines))
+    values = {"order": key, "bin": target, "state": order.state, "steps": " and then ".join(needed)}
+    return Goal(values, steps, set(order.lines))
 
 
 @SCENARIO.pattern("precondition")
@@ -294,8 +326,7 @@ def release_and_reserve(house: Warehouse, words: Words) -> Goal | None:
     if customer == held.customer:
         return None
     steps = [
-        [call("find_product", name=name)],
-        [call("release_reservation", reservation_id=key)],
+        [call("find_product", name=name), call("release_reservation", reservation_id=key)],
         [call("reserve_stock", sku=held.sku, quantity=quantity, customer=customer)],
     ]
     values = {"product": name, "released": key, "quantity": quantity, "customer": customer}

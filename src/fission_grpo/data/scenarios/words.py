@@ -77,21 +77,15 @@ class Words:
 
     def numbers(self, count: int, low: int, high: int, step: int = 1) -> list[int]:
         """Different numbers in [low, high]. Raises ValueError where the split has too few of them."""
-        return self._sample(self._owned(range(low, high + 1, step)), count)
+        return self._sample(_owned_numbers(self.split, low, high + 1, step), count)
 
     def ids(self, prefix: str, count: int, digits: int = 4) -> list[str]:
-        """Different ids such as `P1234`."""
-        low = 10 ** (digits - 1)
-        drawn: dict[str, None] = {}
-        while len(drawn) < count:
-            number = self.rng.randrange(low, 10 * low)
-            if owner(number) == self.split:
-                drawn[f"{prefix}{number}"] = None
-        return list(drawn)
+        """Different ids such as `P1234`. Raises ValueError where the split has too few numbers of so many digits."""
+        return [f"{prefix}{number}" for number in self.numbers(count, 10 ** (digits - 1), 10**digits - 1)]
 
     def counter(self) -> int:
         """Where the world's own numbering begins: it may count up by 99 and give no number of another split."""
-        return 100 * self._sample(self._owned(range(100, 1000)), 1)[0]
+        return 100 * self.number(100, 999)
 
     def dates(self, count: int, first: str = "2026-01-05", days: int = 350) -> list[str]:
         """Different ISO dates within `days` from `first`, in order."""
@@ -145,6 +139,11 @@ class Words:
         if count > len(values):
             raise ValueError(f"the {self.split} split has {len(values)} of the {count} values wanted")
         return self.rng.sample(values, count)
+
+
+@cache
+def _owned_numbers(split: Split, low: int, high: int, step: int) -> list[int]:
+    return [number for number in range(low, high, step) if owner(number) == split]
 
 
 @cache

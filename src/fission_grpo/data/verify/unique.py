@@ -1,8 +1,9 @@
 """The second verifier: no single edit of a turn's calls may reach the same state and answers.
 
 If one did, the turn would have two right solutions, Eq. 3 would punish one of them, and the policy would learn nothing
-but the generator's taste. Edits: another tool, another visible value, a call dropped or made twice, another order. An
-edit counts only where every value it needs stands in the dialogue by then; explicit defaults are no difference.
+but the generator's taste. Edits: another tool, another visible value, a call dropped or made twice, made a step earlier
+or in another order. An edit counts only where every value it needs stands in the dialogue by then; explicit defaults
+are no difference.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from fission_grpo.domains import DOMAINS, Domain, ToolError
 
 State = dict[str, Any]
 
+MAX_RENAMED = 3
+"""Most arguments whose values are tried on another tool's required parameters, whatever these are called (ours)."""
+
 
 def unique(task: Task, decisions: Sequence[Decision]) -> dict[str, str]:
     """Decision ids with the reason why their turn is ambiguous; empty where every turn has one solution.
@@ -33,8 +37,7 @@ def unique(task: Task, decisions: Sequence[Decision]) -> dict[str, str]:
         reference = _Reference.of(domain, task, turn, known)
         if reason := next(_alternatives(reference), None):
             reasons[number] = reason
-        known = reference.known[-1]
-        known.add(turn.reply)
+        known = reference.known[-1].copy()
     return {
         decision.id: reasons[number]
         for decision in decisions
@@ -56,15 +59,13 @@ class _Reference:
     known: list[Visible]
     """What is visible to the assistant when it makes each call (all calls of a step see the same), and at the end."""
     results: list[str]
-    entities: list[str]
-    """Strings of the world that may stand in the dialogue."""
+    """As the assistant reads them."""
     ordered: bool
 
     @classmethod
     def of(cls, domain: Domain, task: Task, turn: Turn, known: Visible) -> _Reference:
         """Plays the turn on `domain`."""
         calls, steps, states, results, visible = [], [], [], [], []
-        entities = list(dict.fromkeys(strings(domain.snapshot())))
         for number, step in enumerate(turn.calls):
             after = known.copy()
             for call in step:
@@ -72,51 +73,57 @@ class _Reference:
                 steps.append(number)
                 states.append(domain.snapshot())
                 visible.append(known)
-                results.append(result_message(domain.call(call)))
+                results.append(_result(domain, call))
                 after.add(results[-1])
             known = after
         specs = {spec["function"]["name"]: spec["function"]["parameters"] for spec in domain.specs(task.tools)}
-        known = known.copy()
-        return cls(
-            type(domain), specs, calls, steps, [*states, domain.snapshot()], [*visible, known], results, entities,
-            turn.ordered,
-        )  # fmt: skip
+        states.append(domain.snapshot())
+        return cls(type(domain), specs, calls, steps, states, [*visible, known], results, turn.ordered)
 
-    @property
+    def places(self, step: int) -> list[int]:
+        """The calls of one step."""
+        return [place for place, of in enumerate(self.steps) if of == step]
+
     def answers(self) -> list[str]:
         """Results that must be obtained: what the last step merely looks up."""
-        last = [place for place, step in enumerate(self.steps) if step == self.steps[-1]]
+        last = self.places(self.steps[-1])
         return [self.results[place] for place in last if self.states[place] == self.states[place + 1]]
+
+    def world(self, place: int) -> Domain:
+        """A world of its own, as it was before the call at `place`; one past the last, as it was in the end."""
+        return self.domain.restore(self.states[place])
 
 
 def _alternatives(reference: _Reference) -> Iterator[str]:
     """Every single edit that would do as well, in words."""
     for place, call in enumerate(reference.calls):
-        yield from _without(reference, place)
+        if _same_end(reference, place, reference.world(place)):
+            yield f"{_brief(call)} is superfluous"
         yield from _twice(reference, place)
-        world = reference.domain.restore(reference.states[place])
-        for edited in _edits(reference, place):
-            try:
-                result = result_message(world.call(edited))
-            except ToolError:
-                continue
-            changed = world.snapshot() != reference.states[place]
-            if _same_end(reference, place, world, result):
-                yield f"{_brief(edited)} does as well as {_brief(call)}"
-            if changed or world.snapshot() != reference.states[place]:
-                world = reference.domain.restore(reference.states[place])
-    yield from _orders(reference)
+        yield from _earlier(reference, place)
+        yield from _otherwise(reference, place)
+    for step in sorted(set(reference.steps)):
+        yield from _orders(reference, reference.places(step))
 
 
-def _without(reference: _Reference, place: int) -> Iterator[str]:
-    world = reference.domain.restore(reference.states[place])
-    if _same_end(reference, place, world, None):
-        yield f"{_brief(reference.calls[place])} is superfluous"
+def _otherwise(reference: _Reference, place: int) -> Iterator[str]:
+    """Another tool or value in place of one call."""
+    world = reference.world(place)
+    for edited in _edits(reference, place):
+        try:
+            result = _result(world, edited)
+        except ToolError:
+            continue
+        changed = world.snapshot() != reference.states[place]
+        if _same_end(reference, place, world, result):
+            yield f"{_brief(edited)} does as well as {_brief(reference.calls[place])}"
+        if changed or world.snapshot() != reference.states[place]:
+            world = reference.world(place)
 
 
 def _twice(reference: _Reference, place: int) -> Iterator[str]:
     """A call made once more, where that has an effect."""
-    world = reference.domain.restore(reference.states[place + 1])
+    world = reference.world(place + 1)
     try:
         world.call(reference.calls[place])
     except ToolError:
@@ -125,14 +132,61 @@ def _twice(reference: _Reference, place: int) -> Iterator[str]:
         yield f"{_brief(reference.calls[place])} may be made twice"
 
 
-def _same_end(reference: _Reference, place: int, world: Domain, result: str | None) -> bool:
+def _earlier(reference: _Reference, place: int) -> Iterator[str]:
+    """A call that could stand in the step before: its values are known by then, and its order there does not matter."""
+    call, step = reference.calls[place], reference.steps[place]
+    if step == 0:
+        return
+    before = reference.places(step - 1)
+    if not _speakable(call, reference.known[place], reference.known[before[0]]):
+        return
+    siblings = [other for other in reference.places(step) if other != place]
+    world = reference.world(before[0])
+    try:
+        first = _result(world, call)
+        for other in before:
+            if _result(world, reference.calls[other]) != reference.results[other]:
+                return
+        for other in siblings:
+            world.call(reference.calls[other])
+    except ToolError:
+        return
+    if first == reference.results[place] and world.snapshot() == reference.states[reference.places(step)[-1] + 1]:
+        yield f"{_brief(call)} could be made a step earlier"
+
+
+def _orders(reference: _Reference, places: list[int]) -> Iterator[str]:
+    """Whether the order inside a step matters exactly where the turn says so: every two neighbours are swapped."""
+    for i in range(len(places) - 1):
+        swapped = [*places[:i], places[i + 1], places[i], *places[i + 2 :]]
+        same = _reordered(reference, swapped, places[0])
+        if same == reference.ordered:
+            named = f"{_brief(reference.calls[places[i]])} and {_brief(reference.calls[places[i + 1]])}"
+            yield f"the order of {named} {'does not matter' if same else 'matters'}"
+
+
+def _reordered(reference: _Reference, order: Sequence[int], start: int) -> bool:
+    """Whether calls made in another order leave the same state, and those that only look up find the same."""
+    world = reference.world(start)
+    for place in order:
+        try:
+            result = _result(world, reference.calls[place])
+        except ToolError:
+            return False
+        reads = reference.states[place] == reference.states[place + 1]
+        if reads and result != reference.results[place]:
+            return False
+    return bool(world.snapshot() == reference.states[max(order) + 1])
+
+
+def _same_end(reference: _Reference, place: int, world: Domain, result: str | None = None) -> bool:
     """Whether the calls after `place`, made in `world`, end as the reference does.
 
-    `result` is what the call at `place` gave instead, None where it was dropped. Calls of later steps need their values
-    to be visible under the results obtained.
+    `result` is what the call at `place` gave instead; without one it was dropped. Calls of later steps need their
+    values to be visible under the results obtained.
     """
-    obtained = [*reference.results[:place], *([] if result is None else [result])]
     step = reference.steps[place]
+    obtained = [*reference.results[:place], *([] if result is None else [result])]
     known = reference.known[place].copy()
     for text in obtained[reference.steps.index(step) :]:
         known.add(text)
@@ -141,12 +195,24 @@ def _same_end(reference: _Reference, place: int, world: Domain, result: str | No
         if reference.steps[later] > step and not _speakable(call, reference.known[later], known):
             return False
         try:
-            obtained.append(result_message(world.call(call)))
+            obtained.append(_result(world, call))
         except ToolError:
             return False
         known.add(obtained[-1])
-    missing = [answer for answer in reference.answers if answer not in obtained]
-    return world.snapshot() == reference.states[-1] and all(reference.known[0].knows(answer) for answer in missing)
+    return world.snapshot() == reference.states[-1] and all(
+        any(_tells(other, answer) for other in obtained) or reference.known[0].knows(answer)
+        for answer in reference.answers()
+    )
+
+
+def _tells(result: str, answer: str) -> bool:
+    """Whether a result is the answer, or holds all of its values where there are at least two."""
+    wanted, given = ({str(leaf) for leaf in leaves(json.loads(text))} for text in (answer, result))
+    return result == answer or (len(wanted) > 1 and wanted <= given)
+
+
+def _result(world: Domain, call: ToolCall) -> str:
+    return result_message(world.call(call))
 
 
 def _speakable(call: ToolCall, reference: Visible, known: Visible) -> bool:
@@ -162,9 +228,7 @@ def _edits(reference: _Reference, place: int) -> Iterator[ToolCall]:
     call = reference.calls[place]
     for name, schema in reference.specs.items():
         if name != call.name:
-            kept = {key: value for key, value in call.arguments.items() if key in schema["properties"]}
-            if set(schema["required"]) <= set(kept):
-                yield ToolCall(name, kept)
+            yield from _with_tool(call, name, schema)
     candidates = _Candidates(reference, place)
     schema = reference.specs[call.name]
     for name, part in schema["properties"].items():
@@ -178,12 +242,25 @@ def _edits(reference: _Reference, place: int) -> Iterator[ToolCall]:
             yield ToolCall(call.name, {**call.arguments, name: value})
 
 
+def _with_tool(call: ToolCall, name: str, schema: dict[str, Any]) -> Iterator[ToolCall]:
+    """Another tool with the arguments it has in common, or with the same values under its own names."""
+    kept = {key: value for key, value in call.arguments.items() if key in schema["properties"]}
+    required = schema["required"]
+    if set(required) <= set(kept):
+        yield ToolCall(name, kept)
+    elif len(required) == len(call.arguments) <= MAX_RENAMED:
+        for values in permutations(call.arguments.values()):
+            yield ToolCall(name, dict(zip(required, values, strict=True)))
+
+
 class _Candidates:
     """Values that an argument could have had instead."""
 
     def __init__(self, reference: _Reference, place: int) -> None:
         known = reference.known[place]
-        self._strings = [text for text in reference.entities if known.knows(text)]
+        made = [call.arguments for call in reference.calls[: place + 1]]
+        entities = dict.fromkeys([*strings(reference.states[place]), *strings(made)])
+        self._strings = [text for text in entities if known.knows(text)]
         self._numbers = sorted(known.numbers())
 
     def of(self, schema: dict[str, Any], value: Any) -> Iterator[Any]:
@@ -210,30 +287,6 @@ class _Candidates:
             for key, item in value.items():
                 part = schema.get("properties", {}).get(key, {})
                 yield from ({**value, key: other} for other in self.of(part, item))
-
-
-def _orders(reference: _Reference) -> Iterator[str]:
-    """Whether the order inside a step matters exactly where the turn says so."""
-    for step in sorted(set(reference.steps)):
-        places = [place for place, of in enumerate(reference.steps) if of == step]
-        for order in permutations(places):
-            if list(order) == places:
-                continue
-            same = _reordered(reference, places, order)
-            if same and reference.ordered:
-                yield f"the order of {', '.join(_brief(reference.calls[place]) for place in places)} does not matter"
-            if not same and not reference.ordered:
-                yield f"the order of {', '.join(_brief(reference.calls[place]) for place in places)} matters"
-
-
-def _reordered(reference: _Reference, places: list[int], order: Sequence[int]) -> bool:
-    world = reference.domain.restore(reference.states[places[0]])
-    try:
-        for place in order:
-            world.call(reference.calls[place])
-    except ToolError:
-        return False
-    return world.snapshot() == reference.states[places[-1] + 1]
 
 
 def _equal(left: Any, right: Any) -> bool:

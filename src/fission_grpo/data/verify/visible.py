@@ -56,6 +56,21 @@ class Visible:
             return all(map(self.knows, value))
         return self._stands(value.casefold()) or self._stands(value.casefold().replace("_", " "))
 
+    def knows_stem(self, value: str, letters: int) -> bool:
+        """Whether every word of `value` begins like some word of the dialogue, by so many letters or all it has."""
+        return all(
+            re.search(rf"(?<!\w){re.escape(word[:letters])}", self._text) is not None
+            for word in re.findall(r"[^\W_]+", value.casefold())
+        )
+
+    def __len__(self) -> int:
+        """Characters made known, spoken forms counted with their ISO ones."""
+        return len(self._text)
+
+    def moments(self) -> set[str]:
+        """Every date and time in the dialogue, as ISO."""
+        return set(re.findall(r"(?<![\w-])\d{4}-\d\d-\d\d(?![\w-])|(?<![\w:])\d\d:\d\d(?![\w:])", self._text))
+
     def numbers(self) -> set[float]:
         """Every number that stands in the dialogue."""
         return self._numbers
