@@ -346,3 +346,25 @@ def test_file_errors_name_the_line(tmp_path: Path) -> None:
     (tmp_path / "cut.jsonl.gz").write_bytes((tmp_path / "decisions.jsonl").read_bytes())
     with pytest.raises(DataError, match=r"cut.jsonl.gz: not a whole gzip file"):
         read_tasks(tmp_path / "cut.jsonl.gz")
+
+
+def test_the_page_says_what_the_data_are() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
+    for name, scenario in SCENARIOS.items():
+        kept = "all" if scenario.unseen else sum(pattern.test_only for pattern in scenario.patterns.values())
+        assert f"| {name} | {len(DOMAINS[name].specs())} | {len(scenario.patterns)} | {kept} |" in page
+    funnel = json.loads((files("fission_grpo") / "assets" / "data" / "funnel.json").read_text())
+    for stage, said in {
+        "trajectories executed": "trajectories composed and executed",
+        "trajectories coherent": "coherent",
+        "decisions": "decisions they factorise into",
+        "decisions confirmed by replay": "confirmed by replay",
+        "decisions confirmed by uniqueness": "confirmed by uniqueness",
+        "trajectories sound": "sound trajectories",
+        "trajectories kept": "kept",
+    }.items():
+        assert f"| {said} | " + " | ".join(f"{funnel[split][stage]:,}" for split in SPLITS) + " |" in page
+    turns = {split: Counter(turn.kind for task in tasks(split) for turn in task.turns) for split in SPLITS}
+    chosen = Counter(decision.kind for decision in compact())
+    for kind in KINDS:
+        assert f"| {turns['train'][kind]:,} | {chosen[kind]} | {turns['test'][kind]} |" in page
