@@ -20,7 +20,7 @@ from fission_grpo.feedback import Failure, diagnose
 from fission_grpo.fission import is_error
 from fission_grpo.policy import Policy
 from fission_grpo.reward import Scored, score
-from fission_grpo.run import feedback_sources
+from fission_grpo.run import feedback_sources, write_whole
 from fission_grpo.toolcall import Toolbox
 
 
@@ -55,7 +55,7 @@ class _Corpus:
             file = folder / f"{domain}.jsonl"
             if file.exists():
                 kept = file.read_text(encoding="utf-8").split("\n")[: corpus.lines[domain]]
-                file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+                write_whole(file, "".join(line + "\n" for line in kept))
         return corpus
 
     def _read(self) -> None:
@@ -77,9 +77,7 @@ class _Corpus:
             self.lines[error["domain"]] += 1
         self.seen += decisions
         progress = {"made_of": self.made_of, "seen": self.seen, "lines": self.lines}
-        scratch = self.folder / "progress.partial"
-        scratch.write_text(json.dumps(progress), encoding="utf-8")
-        scratch.replace(self.folder / "progress.json")
+        write_whole(self.folder / "progress.json", json.dumps(progress))
 
 
 def collect(config: Config, out: Path, count: int, say: Callable[[str], None]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class RunFolder:
         """Makes the folders and writes the config."""
         for needed in (self.rollouts, self.checkpoints, self.eval):
             needed.mkdir(parents=True, exist_ok=True)
-        _write(self.path / "config.yaml", dump_config(config))
+        write_whole(self.path / "config.yaml", dump_config(config))
 
     def log(self, metrics: dict[str, Any], groups: Sequence[Explored]) -> None:
         """Appends one update's metrics, and writes all its rollouts."""
@@ -75,7 +75,7 @@ class RunFolder:
             kept = [
                 line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _update_of(line) <= updates
             ]
-            _write(self.metrics, "".join(line + "\n" for line in kept))
+            write_whole(self.metrics, "".join(line + "\n" for line in kept))
         for file in self.rollouts.glob("update-*.jsonl"):
             if file > self._rollouts_of(updates):
                 file.unlink()
@@ -123,7 +123,7 @@ def train(config: Config, console: Console) -> dict[str, Any] | None:
         "skipped_decisions": len(trainer.skipped),
         "wall_seconds": round(trainer.state()["seconds"], 1),
     }
-    _write(folder.summary, json.dumps(summary, indent=2) + "\n")
+    write_whole(folder.summary, json.dumps(summary, indent=2) + "\n")
     return _report(folder, console)
 
 
@@ -166,7 +166,7 @@ def write_evaluation(episodes: Sequence[Episode], file: Path) -> Summary:
     """Writes the summary and every episode as JSON; returns the summary."""
     summary = summarise(episodes)
     record = {"summary": summary.to_json(), "episodes": [episode.to_json() for episode in episodes]}
-    _write(file, json.dumps(record, ensure_ascii=False))
+    write_whole(file, json.dumps(record, ensure_ascii=False))
     return summary
 
 
@@ -310,7 +310,7 @@ FREE_TO_CHANGE = (
 """Keys that a resumed run may set anew: they change how it runs, not what comes out."""
 
 
-def _write(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
     """Writes a whole file or none of it: a full disk leaves what was there."""
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_name(f".{file.name}.partial")

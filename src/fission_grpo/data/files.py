@@ -52,7 +52,7 @@ def _write(path: str | Path, records: Iterable[Decision] | Iterable[Task]) -> No
 
 def _read(path: str | Path, model: type[Record], check: Callable[[Record], str | None]) -> list[Record]:
     records: dict[str, Record] = {}
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -68,7 +68,8 @@ def _read(path: str | Path, model: type[Record], check: Callable[[Record], str |
     return list(records.values())
 
 
-def _text(path: str | Path) -> str:
+def read_text(path: str | Path) -> str:
+    """A file's text, unzipped where its name ends in .gz. Raises DataError."""
     try:
         data = Path(path).read_bytes()
         return (gzip.decompress(data) if Path(path).suffix == ".gz" else data).decode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
@@ -11,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fission_grpo.chat import Decision, Task
-from fission_grpo.data.files import DataError, read_decisions, read_tasks
+from fission_grpo.data.files import DataError, read_decisions, read_tasks, read_text
 from fission_grpo.data.trajectory import decisions
 from fission_grpo.settings import Settings
 
@@ -65,8 +64,7 @@ def evaluation_tasks(settings: TaskSettings) -> list[Task]:
 
 def builtin_lines(name: str) -> Iterator[str]:
     """The lines of one of the package's own data files: decisions, train, validation or test."""
-    packed = files("fission_grpo") / "assets" / "data" / f"{name}.jsonl.gz"
-    return iter(gzip.decompress(packed.read_bytes()).decode().splitlines())
+    return iter(read_text(f"{files('fission_grpo')}/assets/data/{name}.jsonl.gz").splitlines())
 
 
 def _chosen(name: str, domains: Sequence[str]) -> list[dict[str, Any]]:

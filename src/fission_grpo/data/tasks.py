@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fission_grpo.chat import Message, Novelty, Task, Turn
 from fission_grpo.data.scenarios.goals import KINDS, Goal, Kind, Pattern, Scenario
@@ -135,7 +135,7 @@ class _Dialogue:
         """Whether the goal leaves alone what is settled, and uses no tool that is to be missing."""
         if kind == "missing_function" and goal.tools & self.used:
             return False
-        claims = goal.claims - _enumerated(self.world.specs())
+        claims = goal.claims - self.scenario.enumerated
         return not claims & self.claimed and not goal.tools & self.hidden
 
     def _tell(self, pattern: Pattern, goal: Goal, kind: str) -> None:
@@ -208,16 +208,6 @@ def _shown(tools: Sequence[str], needed: set[str], rng: Random) -> list[str]:
     fewest = max(0, min(len(others), FEWEST_SHOWN - len(needed)))
     shown = needed | set(rng.sample(others, rng.randint(fewest, len(others))))
     return [tool for tool in tools if tool in shown]
-
-
-def _enumerated(schema: Any) -> set[str]:
-    """Every enumerated value in a schema: two goals may name the same one."""
-    if isinstance(schema, list):
-        return {value for part in schema for value in _enumerated(part)}
-    if not isinstance(schema, dict):
-        return set()
-    values = {str(value) for value in schema.get("enum", ())}
-    return values.union(*(_enumerated(part) for part in schema.values()))
 
 
 def _serves(pattern: Pattern, kind: str) -> bool:

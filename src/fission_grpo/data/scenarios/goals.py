@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any, Literal, get_args
@@ -174,10 +175,25 @@ class Scenario:
 
         return register
 
+    @cached_property
+    def enumerated(self) -> set[str]:
+        """Every value that the domain's schemas enumerate: two goals of a task may name the same one."""
+        return _enumerated(self.domain.specs())
+
     def words(self, split: Split, rng: Random) -> Words:
         """What one task may say and name."""
         pools = {name: list(pool) if self.unseen else dealt(pool, split) for name, pool in self.pools.items()}
         return Words(split, rng, pools, large=rng.random() < LARGE, typed=rng.random() < TYPED)
+
+
+def _enumerated(schema: Any) -> set[str]:
+    """Every enumerated value in a schema."""
+    if isinstance(schema, list):
+        return {value for part in schema for value in _enumerated(part)}
+    if not isinstance(schema, dict):
+        return set()
+    values = {str(value) for value in schema.get("enum", ())}
+    return values.union(*(_enumerated(part) for part in schema.values()))
 
 
 def call(name: str, /, **arguments: Any) -> ToolCall:

@@ -21,7 +21,6 @@ DEAL: tuple[Split, ...] = ("train", "train", "validation", "test")
 
 T = TypeVar("T")
 
-
 LARGE = 0.15
 """Share of worlds that are large, so that listing them makes a long context."""
 TYPED = 0.25
@@ -77,7 +76,7 @@ class Words:
 
     def numbers(self, count: int, low: int, high: int, step: int = 1) -> list[int]:
         """Different numbers in [low, high]. Raises ValueError where the split has too few of them."""
-        return self._sample(_owned_numbers(self.split, low, high + 1, step), count)
+        return self._sample(_owned(self.split, range(low, high + 1, step)), count)
 
     def ids(self, prefix: str, count: int, digits: int = 4) -> list[str]:
         """Different ids such as `P1234`. Raises ValueError where the split has too few numbers of so many digits."""
@@ -90,14 +89,14 @@ class Words:
     def dates(self, count: int, first: str = "2026-01-05", days: int = 350) -> list[str]:
         """Different ISO dates within `days` from `first`, in order."""
         start = Date.fromisoformat(first)
-        every = [(start + timedelta(days=day)).isoformat() for day in range(days)]
-        return sorted(self._sample(self._owned(every), count))
+        every = tuple((start + timedelta(days=day)).isoformat() for day in range(days))
+        return sorted(self._sample(_owned(self.split, every), count))
 
     def times(self, count: int, opens: str = "08:00", closes: str = "20:00", step: int = 15) -> list[str]:
         """Different times HH:MM from `opens` until before `closes`, in order; `step` in minutes."""
         low, high = (60 * time.hour + time.minute for time in map(Time.fromisoformat, (opens, closes)))
-        every = [f"{minute // 60:02}:{minute % 60:02}" for minute in range(low, high, step)]
-        return sorted(self._sample(self._owned(every), count))
+        every = tuple(f"{minute // 60:02}:{minute % 60:02}" for minute in range(low, high, step))
+        return sorted(self._sample(_owned(self.split, every), count))
 
     def say_date(self, date: str) -> str:
         """An ISO date as people write it, so that the caller has to convert it."""
@@ -132,9 +131,6 @@ class Words:
     def _common(self, pool: str) -> str:
         return self.rng.choice(dealt(_shared_lists()[pool], self.split))
 
-    def _owned(self, values: Sequence[Any]) -> list[Any]:
-        return [value for value in values if owner(value) == self.split]
-
     def _sample(self, values: Sequence[T], count: int) -> list[T]:
         if count > len(values):
             raise ValueError(f"the {self.split} split has {len(values)} of the {count} values wanted")
@@ -142,8 +138,9 @@ class Words:
 
 
 @cache
-def _owned_numbers(split: Split, low: int, high: int, step: int) -> list[int]:
-    return [number for number in range(low, high, step) if owner(number) == split]
+def _owned(split: Split, values: Sequence[T]) -> list[T]:
+    """The split's share of an open range, by each value's text."""
+    return [value for value in values if owner(value) == split]
 
 
 @cache
