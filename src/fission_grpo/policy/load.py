@@ -94,12 +94,8 @@ def load_template(settings: ModelSettings) -> Template:
 
 def add_lora(model: Any, lora: LoraSettings) -> Any:
     """`model` with a fresh LoRA on every linear layer; only the adapter is trainable, in fp32."""
-    return get_peft_model(model, lora_config(lora))
-
-
-def lora_config(lora: LoraSettings) -> LoraConfig:
-    """The settings as PEFT understands them."""
-    return LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    config = LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(model, config)
 
 
 def merge_adapter(model: Any, adapter: str) -> Any:
