@@ -364,6 +364,15 @@ def test_the_page_says_what_the_data_are() -> None:
         "trajectories kept": "kept",
     }.items():
         assert f"| {said} | " + " | ".join(f"{funnel[split][stage]:,}" for split in SPLITS) + " |" in page
+    patterns = {
+        (name, pattern.name): pattern for name, scenario in SCENARIOS.items() for pattern in scenario.patterns.values()
+    }
+    said_by_users = sum(len(p.language.say) + len(p.language.vague) + len(p.language.supply) for p in patterns.values())
+    assert f"is {said_by_users:,} user sentences" in page
+    untested = set(patterns) - {(task.domain, turn.pattern) for task in tasks("test") for turn in task.turns}
+    assert (len(untested), f"nine of the {len(patterns)} occur in no test task" in page) == (9, True)
+    shown = sorted(len(task.tools) for split in SPLITS for task in tasks(split))
+    assert f"shows {shown[0]}–{shown[-1]} tools of its domain (median {shown[len(shown) // 2]})" in page
     turns = {split: Counter(turn.kind for task in tasks(split) for turn in task.turns) for split in SPLITS}
     chosen = Counter(decision.kind for decision in compact())
     for kind in KINDS:
