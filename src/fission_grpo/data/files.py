@@ -127,7 +127,8 @@ def _check_message(message: dict[str, Any]) -> str | None:
 def _check_task(task: Task) -> str | None:
     """Whether the task's domain knows its tools and state, and carries out its reference."""
     if task.domain not in DOMAINS:
-        return f"domain: unknown domain '{task.domain}'; known: {', '.join(DOMAINS)}"
+        known = f"known: {', '.join(DOMAINS)} (one of your own: name its file with --module or `modules`)"
+        return f"domain: unknown domain '{task.domain}'; {known}"
     try:
         DOMAINS[task.domain].specs(task.tools)
         replay(task)
