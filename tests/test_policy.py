@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from conftest import byte_tokenizer
-from transformers import MistralConfig
 
 from fission_grpo.objective import ObjectiveSettings
 from fission_grpo.policy import Group, Policy
@@ -55,19 +53,6 @@ def test_adapters_merge_in_order(model_folder, tmp_path):
     both = weights(tmp_path / "0", tmp_path / "1")
     torch.testing.assert_close(both, weights(tmp_path / "0") + weights(tmp_path / "1"), atol=1e-5, rtol=1e-4)
     assert both.abs().max() > 0.1
-
-
-def test_attention_that_cannot_share_a_prefix_is_refused(tmp_path):
-    config = MistralConfig(
-        vocab_size=258, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=1, sliding_window=8,
-    )  # fmt: skip
-    from transformers import AutoModelForCausalLM
-
-    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    byte_tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="sliding-window"):
-        load(ModelSettings(name=str(tmp_path)), trainable=False)
 
 
 def test_a_damaged_model_is_one_clear_error(model_folder, tmp_path):

@@ -1,13 +1,24 @@
 """The shared-prefix paths against plain references: one forward per row, and transformers' own `generate`."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
-from conftest import tiny_model
+from accelerate import Accelerator
+from conftest import byte_tokenizer, tiny_model
 from scipy.stats import chisquare
+from transformers import AutoModelForCausalLM, MistralConfig
 
+from fission_grpo.chat import Rollout
+from fission_grpo.objective import ObjectiveSettings
+from fission_grpo.policy import Policy
+from fission_grpo.policy.attention import NAME
 from fission_grpo.policy.load import LoraSettings, add_lora
+from fission_grpo.policy.logprobs import response_logprobs
 from fission_grpo.policy.sample import HeldPrefixes, SamplingSettings, prefill, sample, warped
-from fission_grpo.policy.update import group_logprobs, group_logprobs_unshared
+from fission_grpo.policy.template import Template
+from fission_grpo.policy.unshared import response_logprobs_unshared, unshareable
+from fission_grpo.policy.update import Group, OptimizerSettings, backward
 
 EVERYTHING = SamplingSettings(temperature=1.0, top_k=0)
 
@@ -27,27 +38,48 @@ def with_lora(model):
     return model
 
 
+HEAD = random_ids(90, seed=5)
+FORESTS = {
+    "one context": [(random_ids(23, seed=1), (5, 9, 3))],
+    "responses of one token": [(random_ids(23, seed=1), (1, 1)), (random_ids(2, seed=2), (1,))],
+    "a ragged group": [(random_ids(23, seed=1), (1, 12, 2, 2, 6))],
+    "one token of context": [((7,), (4, 2))],
+    "nothing in common": [(random_ids(n, seed=n), (3, 4)) for n in (5, 70, 140)],
+    "a common beginning": [(HEAD + random_ids(n, seed=n), (3, n)) for n in (1, 4, 9)],
+    "one context continues another": [(HEAD, (2, 5)), (HEAD + random_ids(80, seed=7), (4,)), (HEAD[:66], (3,))],
+    "branches of branches": [
+        (HEAD + random_ids(70, seed=a) + random_ids(5, seed=b), (3, 1)) for a in (1, 2) for b in (3, 4, 3)
+    ],
+}
+
+
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gemma"])
-@pytest.mark.parametrize("lora", [False, True])
-@pytest.mark.parametrize("lengths", [(5, 9, 3), (1, 1), (7,), (1, 12, 2, 2, 6)])
+@pytest.mark.parametrize("adapted", ["lora", "full", "checkpointed"])
+@pytest.mark.parametrize("forest", FORESTS)
 @pytest.mark.parametrize("sampling", [EVERYTHING, SamplingSettings(temperature=0.7, top_k=10)])
-def test_shared_context_gives_the_log_probabilities_and_gradients_of_unshared_rows(family, lora, lengths, sampling):
+def test_shared_contexts_give_the_log_probabilities_and_gradients_of_unshared_rows(family, adapted, forest, sampling):
     model = tiny_model(family)
-    trained = with_lora(model) if lora else model.requires_grad_(True)
-    network = trained.get_base_model() if lora else trained
-    context = random_ids(23, seed=1)
-    responses = [random_ids(n, seed=10 + i) for i, n in enumerate(lengths)]
+    trained = with_lora(model) if adapted == "lora" else model.requires_grad_(True)
+    network = trained.get_base_model() if adapted == "lora" else trained
+    contexts = [context for context, _ in FORESTS[forest]]
+    responses = [
+        [random_ids(n, seed=100 * c + g) for g, n in enumerate(lengths)]
+        for c, (_, lengths) in enumerate(FORESTS[forest])
+    ]
     parameters = [p for p in trained.parameters() if p.requires_grad]
-    weights = torch.randn(len(lengths), max(lengths), generator=torch.Generator().manual_seed(3))
 
     results = []
-    for compute in (group_logprobs, group_logprobs_unshared):
-        logprobs = compute(network, context, responses, sampling)
+    for compute in (response_logprobs, response_logprobs_unshared):
+        if adapted == "checkpointed" and compute is response_logprobs:
+            network.train().gradient_checkpointing_enable()
+        logprobs = compute(network, contexts, responses, sampling)
+        weights = torch.randn(logprobs.shape, generator=torch.Generator().manual_seed(3))
         gradients = torch.autograd.grad((logprobs * weights).sum(), parameters, allow_unused=True)
         results.append((logprobs.detach(), gradients))
+        network.eval()
     (shared, shared_gradients), (plain, plain_gradients) = results
 
-    torch.testing.assert_close(shared, plain, atol=1e-5, rtol=0)
+    torch.testing.assert_close(shared, plain, atol=1e-5, rtol=1e-6)
     for a, b in zip(shared_gradients, plain_gradients, strict=True):
         if b is None:
             assert a is None
@@ -58,8 +90,8 @@ def test_shared_context_gives_the_log_probabilities_and_gradients_of_unshared_ro
 def test_a_rollout_never_sees_another_rollouts_tokens():
     model = tiny_model("qwen3")
     context, first = random_ids(11, seed=1), random_ids(6, seed=2)
-    alone = group_logprobs(model, context, [first], EVERYTHING)
-    crowded = group_logprobs(model, context, [first[:3] + random_ids(4, seed=9), first], EVERYTHING)
+    alone = response_logprobs(model, [context], [[first]], EVERYTHING)
+    crowded = response_logprobs(model, [context], [[first[:3] + random_ids(4, seed=9), first]], EVERYTHING)
     torch.testing.assert_close(crowded[1, :6], alone[0], atol=1e-5, rtol=0)
 
 
@@ -141,7 +173,71 @@ def test_sampling_log_probabilities_are_those_of_the_update():
     settings = SamplingSettings(temperature=0.8, top_k=12, max_new_tokens=16)
     contexts = [random_ids(30, seed=1), random_ids(17, seed=2)]
     drawn = sample(model, contexts, 3, settings, eos=frozenset({1}), generator=torch.Generator().manual_seed(4))
-    for context, rows in zip(contexts, drawn, strict=True):
-        logprobs = group_logprobs(model, context, [tuple(ids) for ids, _, _ in rows], settings)
-        for row, (ids, sampled, _) in enumerate(rows):
-            torch.testing.assert_close(logprobs[row, : len(ids)], torch.tensor(sampled), atol=1e-4, rtol=0)
+    logprobs = response_logprobs(model, contexts, [[tuple(ids) for ids, _, _ in rows] for rows in drawn], settings)
+    for row, (ids, sampled, _) in zip(logprobs, [one for rows in drawn for one in rows], strict=True):
+        torch.testing.assert_close(row[: len(ids)], torch.tensor(sampled), atol=1e-4, rtol=0)
+
+
+def windowed_model():
+    """Each token sees the 8 before it only: what comes before is not the same for every layer's row."""
+    config = MistralConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, sliding_window=8, bos_token_id=0, eos_token_id=1, pad_token_id=1, initializer_range=0.3,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config, attn_implementation=NAME).eval()
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma"])
+def test_what_cannot_share_is_found_by_trying(family):
+    model = tiny_model(family)
+    assert unshareable(model) is None
+    model.set_attn_implementation("eager")  # takes no notice of the tree
+    assert "differ by" in unshareable(model)
+    assert "sliding window" in unshareable(windowed_model())
+
+
+def test_a_model_that_cannot_share_warns_once_and_samples_and_learns_all_the_same():
+    model = windowed_model().requires_grad_(True)
+    template = Template(byte_tokenizer(), {})
+    settings = SamplingSettings(temperature=0, max_new_tokens=12)
+    with pytest.warns(UserWarning, match="sliding window") as caught:
+        policy = Policy(model, template, settings)
+    assert len(caught) == 1
+    contexts = [random_ids(n, seed=n) for n in (5, 30)]
+    drawn = policy.sample(contexts, 2, counter=0)
+    for ids, rows in zip(contexts, drawn, strict=True):
+        out = model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False, eos_token_id=1, pad_token_id=1)
+        expected = tuple(out[0, len(ids) :].tolist())
+        assert rows[0].ids == rows[1].ids == expected
+        logits = model(torch.tensor([[*ids, *expected]])).logits[0, len(ids) - 1 : -1]
+        plain = logits.log_softmax(-1)[torch.arange(len(expected)), list(expected)]
+        torch.testing.assert_close(torch.tensor(rows[0].logprobs), plain, atol=1e-4, rtol=0)
+    policy.learn(OptimizerSettings(lr=1e-3, warmup=0.0, decay="constant"), ObjectiveSettings(beta=0.0), updates=1)
+    before = response_logprobs_unshared(model, contexts[:1], [[drawn[0][0].ids]], EVERYTHING).sum()
+    policy.update([Group(contexts[0], drawn[0], [1.0, 1.0])])
+    assert response_logprobs_unshared(model, contexts[:1], [[drawn[0][0].ids]], EVERYTHING).sum() > before
+
+
+@pytest.mark.parametrize("max_tokens", [1, 150, 10_000])
+def test_an_update_is_the_same_in_whatever_chunks(max_tokens):
+    contexts = [HEAD + random_ids(n, seed=n) for n in (4, 11)] + [random_ids(20, seed=3)]
+    rollouts = [
+        [Rollout("", random_ids(n, seed=50 + n), (-4.0,) * n) for n in (3, 7)],
+        [Rollout("", random_ids(n, seed=60 + n), (-4.0,) * n) for n in (1, 5, 2)],
+        [Rollout("", random_ids(4, seed=70), (-4.0,) * 4)],
+    ]
+    advantages = [[1.0, -0.5], [0.3, -1.0, 0.4], [0.7]]
+
+    def gradients(chunk: int, logprobs) -> list[torch.Tensor]:
+        model = tiny_model("qwen3").requires_grad_(True)
+        groups = [Group(*parts) for parts in zip(contexts, rollouts, advantages, strict=True)]
+        backward(
+            model, groups, ObjectiveSettings(beta=0.0), EVERYTHING, Accelerator(),
+            reference=nullcontext, logprobs=logprobs, max_tokens=chunk,
+        )  # fmt: skip
+        return [parameter.grad for parameter in model.parameters()]
+
+    plain = gradients(1, response_logprobs_unshared)
+    for a, b in zip(gradients(max_tokens, response_logprobs), plain, strict=True):
+        assert (a - b).norm() <= 1e-4 * b.norm() + 1e-7

@@ -15,9 +15,10 @@ from fission_grpo.objective import ObjectiveSettings
 from fission_grpo.policy import Policy, checkpoint
 from fission_grpo.policy.checkpoint import CheckpointError
 from fission_grpo.policy.load import LoraSettings, add_lora
+from fission_grpo.policy.logprobs import response_logprobs
 from fission_grpo.policy.sample import SamplingSettings
 from fission_grpo.policy.template import Template
-from fission_grpo.policy.update import OptimizerSettings, group_logprobs
+from fission_grpo.policy.update import OptimizerSettings
 from fission_grpo.reward import RewardSettings
 from fission_grpo.toolcall import render
 from fission_grpo.trainer import Trainer, TrainerError, TrainingSettings
@@ -76,7 +77,7 @@ def taught() -> dict[str, torch.Tensor]:
     rate = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.05, total_iters=320)
     for step in range(320):
         responses = [right.ids, wrong.ids]
-        loss = -group_logprobs(model, contexts[step % len(contexts)], responses, everything).sum(dim=1).mean()
+        loss = -response_logprobs(model, [contexts[step % len(contexts)]], [responses], everything).sum(dim=1).mean()
         adam.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -139,7 +140,9 @@ class Recorded:
 
     def chance(self, context: tuple[int, ...], rollout: Rollout) -> float:
         with torch.no_grad():
-            return float(group_logprobs(self.policy.network, context, [rollout.ids], self.policy.sampling).sum().exp())
+            return float(
+                response_logprobs(self.policy.network, [context], [[rollout.ids]], self.policy.sampling).sum().exp()
+            )
 
     def corrective_context(self) -> tuple[int, ...]:
         template = self.policy.template

@@ -7,17 +7,21 @@ from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import torch
 from accelerate import Accelerator
 from peft import PeftModel
+from peft.helpers import disable_input_dtype_casting
 
 from fission_grpo.chat import Decision, Rollout
 from fission_grpo.objective import ObjectiveSettings, group_advantages
 from fission_grpo.policy import checkpoint
 from fission_grpo.policy.load import ModelSettings, load
+from fission_grpo.policy.logprobs import response_logprobs
 from fission_grpo.policy.sample import HeldPrefixes, SamplingSettings, sample
 from fission_grpo.policy.template import Ids, Template
+from fission_grpo.policy.unshared import response_logprobs_unshared, sample_unshared, unshareable
 from fission_grpo.policy.update import Group, OptimizerSettings, backward, optimizer, schedule, trainable
 
 
@@ -25,7 +29,8 @@ class Policy:
     """π_θ: a language model that samples assistant turns and learns from their rewards.
 
     One per process; accelerate owns the device. Randomness derives from `seed` and a counter passed to each call,
-    so a resumed run draws what the uninterrupted one would have drawn. `autocast` computes in bf16 on fp32 weights.
+    so a resumed run draws what the uninterrupted one would have drawn. `autocast` computes in bf16 on weights that are
+    trained in fp32.
     """
 
     def __init__(
@@ -38,11 +43,15 @@ class Policy:
         ends = self.network.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         self.eos = frozenset(int(end) for end in [*ends, template.tokenizer.eos_token_id] if end is not None)
+        reason = unshareable(self.network)
+        self._shares = reason is None
+        if reason:
+            warn(f"this model's contexts are computed once per rollout, which is slower: {reason}", stacklevel=3)
 
     @classmethod
     def load(cls, settings: ModelSettings, sampling: SamplingSettings, *, trainable: bool, seed: int = 0) -> Policy:
         """The policy as the settings describe it. Raises ModelError or TemplateError."""
-        autocast = trainable and settings.lora is None and settings.dtype == "bf16"
+        autocast = trainable and settings.dtype == "bf16"
         return cls(*load(settings, trainable=trainable, seed=seed), sampling, seed, autocast)
 
     @property
@@ -77,7 +86,10 @@ class Policy:
         generator.manual_seed(hash((self.seed, counter, self.accelerator.process_index)) & 0x7FFF_FFFF_FFFF_FFFF)
         settings = sampling or self.sampling
         with self._precision():
-            drawn = sample(self.network, contexts, group, settings, eos=self.eos, generator=generator, held=held)
+            if self._shares:
+                drawn = sample(self.network, contexts, group, settings, eos=self.eos, generator=generator, held=held)
+            else:
+                drawn = sample_unshared(self.network, contexts, group, settings, eos=self.eos, generator=generator)
         return [[self._rollout(*row) for row in rows] for rows in drawn]
 
     def learn(self, optimization: OptimizerSettings, objective: ObjectiveSettings, updates: int) -> None:
@@ -86,6 +98,8 @@ class Policy:
         adamw = optimizer(self.model, optimization)
         self.optimizer = self.accelerator.prepare(adamw)
         self.schedule = schedule(adamw, optimization, updates)
+        if optimization.gradient_checkpointing:
+            self.network.gradient_checkpointing_enable()
         full = not isinstance(self.model, PeftModel)
         self._frozen = deepcopy(self.model).requires_grad_(False) if full and objective.beta > 0 else None
 
@@ -97,10 +111,19 @@ class Policy:
     def update(self, groups: Sequence[Group]) -> dict[str, float]:
         """One optimiser step on the groups; returns its metrics."""
         self.optimizer.zero_grad()
+        self.model.train(self.optimization.gradient_checkpointing)  # transformers recomputes in training mode only
         with self._precision():
             metrics = backward(
-                self.network, groups, self.objective, self.sampling, self.accelerator, self._as_reference
+                self.network,
+                groups,
+                self.objective,
+                self.sampling,
+                self.accelerator,
+                reference=self._as_reference,
+                logprobs=response_logprobs if self._shares else response_logprobs_unshared,
+                max_tokens=self.optimization.max_tokens,
             )
+        self.model.eval()
         norm = self.accelerator.clip_grad_norm_(trainable(self.model).values(), self.optimization.max_grad_norm)
         metrics["lr"] = self._adamw.param_groups[0]["lr"]
         self.optimizer.step()
@@ -129,9 +152,14 @@ class Policy:
         inner: torch.optim.Optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         return inner
 
-    def _precision(self) -> Any:
-        """bf16 computation on fp32 weights, where all of them are trained."""
-        return torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=self._autocast)
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        """bf16 computation on the fp32 weights that are trained; autocast casts these, and PEFT no inputs to them."""
+        with (
+            torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=self._autocast),
+            disable_input_dtype_casting(self.model, active=self._autocast),
+        ):
+            yield
 
     @contextmanager
     def _as_reference(self) -> Iterator[Any]:

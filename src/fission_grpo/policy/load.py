@@ -70,8 +70,6 @@ def load(settings: ModelSettings, *, trainable: bool, seed: int = 0) -> tuple[An
         )
     except _LOADING_ERRORS as error:
         raise ModelError(f"cannot load model '{settings.name}': {first_line(error)}") from error
-    if not _attends_to_everything(model.config):
-        raise ModelError(f"model '{settings.name}': sliding-window and hybrid attention are not supported yet")
     for adapter in settings.adapters:
         model = merge_adapter(model, adapter)
     model.requires_grad_(False)
@@ -109,13 +107,6 @@ def merge_adapter(model: Any, adapter: str) -> Any:
         return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     except _LOADING_ERRORS as error:
         raise ModelError(f"adapter '{adapter}' does not fit the model: {first_line(error)}") from error
-
-
-def _attends_to_everything(config: Any) -> bool:
-    """Whether every layer sees the whole context: what a shared prefix rests on."""
-    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    kinds = getattr(config, "layer_types", None)
-    return set(kinds) == {"full_attention"} if kinds else not windowed
 
 
 def _resolve(name: str) -> str:

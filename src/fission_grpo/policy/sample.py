@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import pad
 from transformers import DynamicCache
 
-from fission_grpo.policy.attention import Prefix
+from fission_grpo.policy.attention import NO_MASK, Decoding, Prefix, tree_inputs
 from fission_grpo.policy.template import Ids
+from fission_grpo.policy.tree import pack
 from fission_grpo.settings import Settings
-
-MIN_SHARED = 64
-"""Contexts that begin with this many equal tokens, and at least half of the beginning found so far, share it."""
 
 
 class SamplingSettings(Settings):
@@ -105,106 +101,39 @@ class HeldPrefixes:
 def prefill(model: Any, contexts: Sequence[Ids], held: HeldPrefixes | None = None) -> tuple[Prefix, Tensor]:
     """Keys and values of the contexts, padded on the left to one length, and the logits [C, V] after each.
 
-    Contexts that begin alike (one domain's tool specs, say) compute that beginning once; one that continues a held
-    prefix computes its new tokens only.
+    All in one row: contexts that begin alike (one domain's tool specs, say) compute that beginning once; one that
+    continues a held prefix computes its new tokens only.
     """
-    computed: dict[int, tuple[Prefix, Tensor]] = {}
-    for i, ids in enumerate(contexts):
-        if held and (past := held.find(ids)):
-            computed[i] = _prefill_one(model, ids, past)
-    order = sorted((i for i in range(len(contexts)) if i not in computed), key=lambda i: contexts[i])
-    for members, shared in _families([contexts[i] for i in order]):
-        family = [order[m] for m in members]
-        computed |= dict(zip(family, _prefill_family(model, [contexts[i] for i in family], shared), strict=True))
-    prefixes, logits = zip(*(computed[i] for i in range(len(contexts))), strict=True)
+    found = [held.find(ids) if held else None for ids in contexts]
+    row = pack(contexts, known=[past.length if past else 0 for past in found])
+    cache = DynamicCache()
+    if pasts := [past for past in found if past]:
+        for layer in range(len(pasts[0].keys)):
+            keys, values = ([getattr(past, name)[layer] for past in pasts] for name in ("keys", "values"))
+            cache.update(torch.cat(keys, dim=2), torch.cat(values, dim=2), layer)
+    last = torch.tensor([indices[-1] - row.past for indices in row.contexts], device=model.device)
+    out = model(**tree_inputs(row, model.device), past_key_values=cache, use_cache=True, logits_to_keep=last)
     if held:
-        for ids, prefix in zip(contexts, prefixes, strict=True):
-            held.keep(ids, prefix)
-    return _stack(prefixes), torch.cat(logits)
+        for ids, indices in zip(contexts, row.contexts, strict=True):
+            held.keep(ids, _stacked(cache, [indices]))
+    return _stacked(cache, row.contexts), out.logits[0]
 
 
-def _families(contexts: Sequence[Ids]) -> list[tuple[list[int], int]]:
-    """Neighbours (of sorted contexts) with a common beginning: their indices, and how many tokens they share.
+def _stacked(cache: DynamicCache, contexts: Sequence[list[int]]) -> Prefix:
+    """The contexts whose tokens stand at these indices of the cache, padded on the left."""
+    device = cache.layers[0].keys.device
+    longest = max(map(len, contexts))
+    index = torch.tensor([[0] * (longest - len(indices)) + indices for indices in contexts], device=device)
 
-    A context's last token is never shared: its logits are wanted.
-    """
-    families: list[tuple[list[int], int]] = []
-    for i, ids in enumerate(contexts):
-        if families:
-            members, shared = families[-1]
-            common = min(shared, _common(contexts[members[0]], ids), len(ids) - 1)
-            if common >= max(MIN_SHARED, shared // 2):
-                members.append(i)
-                families[-1] = (members, common)
-                continue
-        families.append(([i], len(ids) - 1))
-    return families
+    def stacked(packed: Tensor) -> Tensor:  # [1, kv heads, T, d] -> [C, kv heads, P, d]
+        return packed[0][:, index].transpose(0, 1).contiguous()
 
-
-def _common(a: Ids, b: Ids) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
-
-
-def _prefill_family(model: Any, contexts: Sequence[Ids], shared: int) -> list[tuple[Prefix, Tensor]]:
-    """Each context's own unpadded prefix and last logits [1, V]."""
-    device = model.device
-    if len(contexts) == 1:
-        return [_prefill_one(model, contexts[0])]
-    head, _ = _prefill_one(model, contexts[0][:shared])
-    tails = [ids[shared:] for ids in contexts]
-    longest = max(map(len, tails))
-    padding = torch.tensor([longest - len(tail) for tail in tails], device=device)
-    ids = torch.tensor([[0] * (longest - len(tail)) + list(tail) for tail in tails], device=device)
-    index = torch.arange(longest, device=device)
-    real = index >= padding[:, None]
-    visible = (index[None, :] <= index[:, None]) & real[:, None, :]
-    cache = DynamicCache()
-    out = model(
-        input_ids=ids,
-        position_ids=(shared + index - padding[:, None]).clamp(min=0),
-        attention_mask=visible[:, None],
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-        prefix=head,
-    )
-    own = Prefix.of(cache)
-    return [(_joined(head, own, row, int(padding[row])), out.logits[row : row + 1, -1]) for row in range(len(tails))]
-
-
-def _prefill_one(model: Any, ids: Ids, past: Prefix | None = None) -> tuple[Prefix, Tensor]:
-    """A context's prefix, computed after `past`, and its last logits [1, V]."""
-    cache = DynamicCache()
-    if past:
-        for layer, (keys, values) in enumerate(zip(past.keys, past.values, strict=True)):
-            cache.update(keys, values, layer)
-    new = torch.tensor([ids[past.length if past else 0 :]], device=model.device)
-    out = model(input_ids=new, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return Prefix.of(cache), out.logits[:, -1]
-
-
-def _joined(head: Prefix, own: Prefix, row: int, skip: int) -> Prefix:
-    """One row's keys and values: the shared head, then its own tokens without padding."""
-    keys = (torch.cat([h, o[row : row + 1, :, skip:]], dim=2) for h, o in zip(head.keys, own.keys, strict=True))
-    values = (torch.cat([h, o[row : row + 1, :, skip:]], dim=2) for h, o in zip(head.values, own.values, strict=True))
-    return Prefix(tuple(keys), tuple(values))
-
-
-def _stack(prefixes: Sequence[Prefix]) -> Prefix:
-    """Prefixes of one context each as one, padded on the left."""
-    longest = max(prefix.length for prefix in prefixes)
-    padding = [longest - prefix.length for prefix in prefixes]
-
-    def stacked(tensors: Sequence[Tensor]) -> Tensor:
-        return torch.cat([pad(t, (0, 0, skip, 0)) for t, skip in zip(tensors, padding, strict=True)])
-
-    layers = range(len(prefixes[0].keys))
-    keys = tuple(stacked([prefix.keys[layer] for prefix in prefixes]) for layer in layers)
-    values = tuple(stacked([prefix.values[layer] for prefix in prefixes]) for layer in layers)
-    if not any(padding):
+    keys = tuple(stacked(layer.keys) for layer in cache.layers)
+    values = tuple(stacked(layer.values) for layer in cache.layers)
+    lengths = torch.tensor([len(indices) for indices in contexts], device=device)
+    if bool((lengths == longest).all()):
         return Prefix(keys, values)
-    starts = torch.tensor(padding, device=keys[0].device)
-    return Prefix(keys, values, torch.arange(longest, device=keys[0].device) >= starts[:, None])
+    return Prefix(keys, values, torch.arange(longest, device=device) >= longest - lengths[:, None])
 
 
 def _decode(
@@ -217,48 +146,39 @@ def _decode(
     eos: frozenset[int],
     generator: torch.Generator,
 ) -> list[list[Sampled]]:
-    """Decodes all rows in step; a context leaves the batch when its last rollout has ended."""
-    contexts = len(lengths)
-    results: list[list[Sampled]] = [[([], [], False) for _ in range(group)] for _ in range(contexts)]
-    alive = list(range(contexts))
-    done = [[False] * group for _ in range(contexts)]
-    logits = logits.repeat_interleave(group, dim=0)
-    cache = DynamicCache()
-    for step in range(settings.max_new_tokens):
-        tokens, logprobs = _draw(logits, settings, generator)
-        for row, (token, logprob) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
-            context, member = alive[row // group], row % group
-            if not done[context][member]:
-                ids, values, _ = results[context][member]
-                ids.append(token)
-                values.append(logprob)
-                if token in eos:
-                    done[context][member] = True
-                    results[context][member] = (ids, values, True)
-        kept = [slot for slot, context in enumerate(alive) if not all(done[context])]
-        if not kept or step + 1 == settings.max_new_tokens:
-            break
+    """Decodes all rows in step; a row leaves the batch when it has ended."""
+    results: list[Sampled] = [([], [], False) for _ in range(len(lengths) * group)]
+    alive = list(range(len(results)))
+    logits, positions = logits.repeat_interleave(group, dim=0), lengths.repeat_interleave(group)
+    decoding = Decoding(prefix, group)
+    while True:
+        tokens, logprobs = draw(logits, settings, generator)
+        kept = []
+        for slot, (row, token, logprob) in enumerate(zip(alive, tokens.tolist(), logprobs.tolist(), strict=True)):
+            ids, values, _ = results[row]
+            ids.append(token)
+            values.append(logprob)
+            if token in eos:
+                results[row] = (ids, values, True)
+            else:
+                kept.append(slot)
+        if not kept or decoding.step + 1 == settings.max_new_tokens:
+            return [results[start : start + group] for start in range(0, len(results), group)]
         if len(kept) < len(alive):
-            slots = torch.tensor(kept, device=logits.device)
-            rows = (slots[:, None] * group + torch.arange(group, device=logits.device)).flatten()
-            prefix, lengths, tokens = prefix.select(slots), lengths[slots], tokens[rows]
-            if step:
-                cache.batch_select_indices(rows)
-            alive = [alive[slot] for slot in kept]
-        positions = (lengths + step).repeat_interleave(group)[:, None]
-        out = model(
+            rows = torch.tensor(kept, device=logits.device)
+            decoding.keep(rows)
+            tokens, positions, alive = tokens[rows], positions[rows], [alive[slot] for slot in kept]
+        logits = model(
             input_ids=tokens[:, None],
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            attention_mask=torch.ones(1, 1, 1, step + 1, dtype=torch.bool, device=logits.device),
-            prefix=prefix,
-        )
-        logits = out.logits[:, -1]
-    return results
+            position_ids=positions[:, None] + decoding.step,
+            attention_mask=NO_MASK.to(logits.device),
+            use_cache=False,
+            decoding=decoding,
+        ).logits[:, -1]
+        decoding.step += 1
 
 
-def _draw(logits: Tensor, settings: SamplingSettings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw(logits: Tensor, settings: SamplingSettings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """One token per row [R] and its log-probability [R]."""
     logprobs = warped(logits, settings.temperature, settings.top_k)
     if settings.temperature == 0:

@@ -1,4 +1,4 @@
-"""The update: one optimiser step over groups of rollouts, each context forwarded once per group."""
+"""The update: one optimiser step over groups of rollouts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, get_scheduler
+from transformers import get_scheduler
 
 from fission_grpo.chat import Rollout
 from fission_grpo.objective import ObjectiveSettings, TokenBatch, policy_loss, rollout_weights
-from fission_grpo.policy.attention import Prefix
-from fission_grpo.policy.sample import SamplingSettings, warped
+from fission_grpo.policy.sample import SamplingSettings
 from fission_grpo.policy.template import Ids
 from fission_grpo.settings import Settings
 
@@ -36,9 +35,14 @@ class OptimizerSettings(Settings):
     """What the learning rate does after warmup; cosine falls to 0 at the last update."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are clipped to this global norm."""
+    max_tokens: int = Field(8192, ge=1)
+    """Tokens computed together in an update, whole groups at a time; lower it where memory is short."""
+    gradient_checkpointing: bool = False
+    """Recomputes each layer in the backward pass instead of keeping its activations: less memory, a third more work."""
 
 
 Reference = Callable[[], AbstractContextManager[Any]]
+Logprobs = Callable[[Any, Sequence[Ids], Sequence[Sequence[Ids]], SamplingSettings], Tensor]
 
 
 @dataclass(frozen=True)
@@ -68,73 +72,31 @@ def schedule(adamw: torch.optim.Optimizer, settings: OptimizerSettings, updates:
     return get_scheduler(name, adamw, num_warmup_steps=warmup, num_training_steps=updates)
 
 
-def group_logprobs(model: Any, context: Ids, responses: Sequence[Ids], sampling: SamplingSettings) -> Tensor:
-    """Log-probabilities [G, N] of the response tokens, padded with 0; the context is forwarded once.
-
-    The first token of a response is predicted from the context's last position, every later one from the context
-    (shared keys and values, gradients flow into them) and the response's own earlier tokens, never another's.
-    """
-    device = model.device
-    cache = DynamicCache()
-    ids = torch.tensor([context], device=device)
-    first = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
-    tokens = pad_sequence([torch.tensor(response, device=device) for response in responses], batch_first=True)
-    logits = first.expand(len(responses), -1, -1)
-    longest = tokens.shape[1]
-    if longest > 1:
-        own = longest - 1
-        rest = model(
-            input_ids=tokens[:, :-1],
-            position_ids=len(context) + torch.arange(own, device=device)[None],
-            attention_mask=torch.ones(own, own, dtype=torch.bool, device=device).tril()[None, None],
-            use_cache=False,
-            prefix=Prefix.of(cache),
-        ).logits
-        logits = torch.cat([logits, rest], dim=1)
-    return _token_logprobs(logits, tokens, responses, sampling)
-
-
-def group_logprobs_unshared(model: Any, context: Ids, responses: Sequence[Ids], sampling: SamplingSettings) -> Tensor:
-    """The plain reference of `group_logprobs`: every row forwards its own copy of the context."""
-    device = model.device
-    tokens = pad_sequence([torch.tensor(response, device=device) for response in responses], batch_first=True)
-    rows = torch.tensor([context], device=device).expand(len(responses), -1)
-    logits = model(input_ids=torch.cat([rows, tokens], dim=1), use_cache=False).logits
-    return _token_logprobs(logits[:, len(context) - 1 : -1], tokens, responses, sampling)
-
-
-def _token_logprobs(logits: Tensor, tokens: Tensor, responses: Sequence[Ids], sampling: SamplingSettings) -> Tensor:
-    picked = tokens[..., None]
-    logprobs = warped(logits, sampling.temperature, sampling.top_k, keep=picked).gather(-1, picked)[..., 0]
-    return logprobs.masked_fill(~_mask(responses, tokens.device), 0.0)
-
-
-def _mask(responses: Sequence[Ids], device: torch.device) -> Tensor:
-    lengths = torch.tensor([len(response) for response in responses], device=device)
-    return torch.arange(int(lengths.max()), device=device) < lengths[:, None]
-
-
 def backward(
     model: Any,
     groups: Sequence[Group],
     objective: ObjectiveSettings,
     sampling: SamplingSettings,
     accelerator: Any,
+    *,
     reference: Reference,
+    logprobs: Logprobs,
+    max_tokens: int,
 ) -> dict[str, float]:
     """Accumulates the gradients of one optimiser step and returns its mean metrics.
 
-    `reference()` is a context that gives the reference policy's network; used where β > 0. The denominator is one
-    for the whole step, fixed before the first backward: all rollouts of all groups on all processes.
+    `reference()` is a context that gives the reference policy's network; used where β > 0. `logprobs` is
+    `response_logprobs`, or its unshared form. The denominator is one for the whole step, fixed before the first
+    backward: all rollouts of all groups on all processes. Groups are computed together up to `max_tokens`.
     """
     local = sum(len(group.rollouts) for group in groups)
     counted = accelerator.reduce(torch.tensor([float(local)], device=model.device), reduction="sum")
     sums: dict[str, float] = {"tokens": 0.0, "kl": 0.0, "clipped": 0.0, "sampler_gap": 0.0, "loss": 0.0}
     max_ratio = 1.0
-    for group in groups:
-        if objective.beta == 0 and not any(group.advantages):
-            continue  # without spread and without KL there is no gradient
-        loss, metrics = _group_loss(model, group, objective, sampling, reference, rollouts=int(counted.item()))
+    # without spread and without KL there is no gradient
+    learning = [group for group in groups if objective.beta > 0 or any(group.advantages)]
+    for chunk in _chunks(learning, max_tokens):
+        loss, metrics = _loss(model, chunk, objective, sampling, reference, logprobs, rollouts=int(counted.item()))
         accelerator.backward(loss)
         max_ratio = max(max_ratio, float(metrics.pop("max_ratio")))
         for name, value in metrics.items():
@@ -145,28 +107,48 @@ def backward(
     return {"loss": sums["loss"], **means, "max_ratio": max_ratio, "update_tokens": sums["tokens"]}
 
 
-def _group_loss(
+def _chunks(groups: Sequence[Group], max_tokens: int) -> list[list[Group]]:
+    """The groups, neighbours in the order of their contexts (so that beginnings meet), by `max_tokens` of each chunk.
+
+    Tokens are counted as if nothing were shared between groups; a group is never split.
+    """
+    chunks: list[list[Group]] = []
+    tokens = 0
+    for group in sorted(groups, key=lambda group: group.context):
+        own = len(group.context) + sum(len(rollout.ids) for rollout in group.rollouts)
+        if chunks and tokens + own <= max_tokens:
+            chunks[-1].append(group)
+            tokens += own
+        else:
+            chunks.append([group])
+            tokens = own
+    return chunks
+
+
+def _loss(
     model: Any,
-    group: Group,
+    groups: Sequence[Group],
     objective: ObjectiveSettings,
     sampling: SamplingSettings,
     reference: Reference,
+    logprobs: Logprobs,
     rollouts: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     device = model.device
-    responses = [rollout.ids for rollout in group.rollouts]
-    old = pad_sequence([torch.tensor(rollout.logprobs, device=device) for rollout in group.rollouts], batch_first=True)
+    contexts = [group.context for group in groups]
+    responses = [[rollout.ids for rollout in group.rollouts] for group in groups]
+    old = [torch.tensor(rollout.logprobs, device=device) for group in groups for rollout in group.rollouts]
+    lengths = torch.tensor([len(ids) for of in responses for ids in of], device=device)
     ref = None
     if objective.beta > 0:
         with torch.no_grad(), reference() as frozen:
-            ref = group_logprobs(frozen, group.context, responses, sampling)
+            ref = logprobs(frozen, contexts, responses, sampling)
     batch = TokenBatch(
-        logp=group_logprobs(model, group.context, responses, sampling),
-        old_logp=old,
-        mask=_mask(responses, device),
-        advantages=torch.tensor(group.advantages, device=device),
+        logp=logprobs(model, contexts, responses, sampling),
+        old_logp=pad_sequence(old, batch_first=True),
+        mask=torch.arange(int(lengths.max()), device=device) < lengths[:, None],
+        advantages=torch.tensor([value for group in groups for value in group.advantages], device=device),
         ref_logp=ref,
     )
-    lengths = batch.mask.sum(dim=1)
     weights = rollout_weights(lengths, objective, rollouts=rollouts, max_length=sampling.max_new_tokens)
     return policy_loss(batch, weights, objective)
