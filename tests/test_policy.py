@@ -62,3 +62,18 @@ def test_a_damaged_model_is_one_clear_error(model_folder, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ModelError, match="cannot load model"):
         load(ModelSettings(name=str(tmp_path)), trainable=False)
+
+
+def test_out_of_memory_says_what_to_lower(model_folder, monkeypatch):
+    policy = Policy.load(ModelSettings(name=str(model_folder)), SamplingSettings(), trainable=True)
+    policy.learn(OptimizerSettings(), ObjectiveSettings(), updates=1)
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+
+    monkeypatch.setattr("fission_grpo.policy.sample", full)
+    monkeypatch.setattr("fission_grpo.policy.backward", full)
+    with pytest.raises(ModelError, match=r"contexts of up to 3 tokens: lower sampling.max_rows.*20 GiB"):
+        policy.sample([(1, 2, 3)], 2, counter=0)
+    with pytest.raises(ModelError, match=r"an update: lower optimizer.max_tokens.*20 GiB"):
+        policy.update([])

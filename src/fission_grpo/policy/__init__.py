@@ -15,14 +15,21 @@ from peft import PeftModel
 from peft.helpers import disable_input_dtype_casting
 
 from fission_grpo.chat import Decision, Rollout
+from fission_grpo.errors import first_line
 from fission_grpo.objective import ObjectiveSettings, group_advantages
 from fission_grpo.policy import checkpoint
-from fission_grpo.policy.load import ModelSettings, load
+from fission_grpo.policy.load import ModelError, ModelSettings, load
 from fission_grpo.policy.logprobs import response_logprobs
 from fission_grpo.policy.sample import HeldPrefixes, SamplingSettings, sample
 from fission_grpo.policy.template import Ids, Template
 from fission_grpo.policy.unshared import response_logprobs_unshared, sample_unshared, unshareable
 from fission_grpo.policy.update import Group, OptimizerSettings, backward, optimizer, schedule, trainable
+
+SAMPLING = "sampling.max_rows, training.group_size or sampling.max_context_tokens"
+UPDATE = (
+    "optimizer.max_tokens, then training.group_size or sampling.max_context_tokens; "
+    "optimizer.gradient_checkpointing also saves memory"
+)
 
 
 class Policy:
@@ -85,7 +92,8 @@ class Policy:
         generator = torch.Generator(device=self.model.device)
         generator.manual_seed(hash((self.seed, counter, self.accelerator.process_index)) & 0x7FFF_FFFF_FFFF_FFFF)
         settings = sampling or self.sampling
-        with self._precision():
+        longest = max(map(len, contexts), default=0)
+        with self._precision(), _memory(f"sampling {group} rollouts of contexts of up to {longest} tokens", SAMPLING):
             if self._shares:
                 drawn = sample(self.network, contexts, group, settings, eos=self.eos, generator=generator, held=held)
             else:
@@ -112,7 +120,7 @@ class Policy:
         """One optimiser step on the groups; returns its metrics."""
         self.optimizer.zero_grad()
         self.model.train(self.optimization.gradient_checkpointing)  # transformers recomputes in training mode only
-        with self._precision():
+        with self._precision(), _memory("an update", UPDATE):
             metrics = backward(
                 self.network,
                 groups,
@@ -174,3 +182,12 @@ class Policy:
         body = ids[:-1] if finished else ids
         text = self.template.tokenizer.decode(body, skip_special_tokens=False)
         return Rollout(text, tuple(ids), tuple(logprobs), finished)
+
+
+@contextmanager
+def _memory(work: str, lower: str) -> Iterator[None]:
+    """Turns an accelerator's out-of-memory error into one that says what to lower."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelError(f"out of memory in {work}: lower {lower} ({first_line(error)})") from error
