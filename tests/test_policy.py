@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from fission_grpo.objective import ObjectiveSettings
 from fission_grpo.policy import Group, Policy
@@ -77,3 +78,25 @@ def test_out_of_memory_says_what_to_lower(model_folder, monkeypatch):
         policy.sample([(1, 2, 3)], 2, counter=0)
     with pytest.raises(ModelError, match=r"an update: lower optimizer.max_tokens.*20 GiB"):
         policy.update([])
+
+
+def test_adafactor_keeps_next_to_no_state_and_resumes(model_folder, tmp_path):
+    settings = ModelSettings(name=str(model_folder), lora=None)
+
+    def made() -> Policy:
+        policy = Policy.load(settings, SamplingSettings(max_new_tokens=8), trainable=True)
+        policy.learn(OptimizerSettings(name="adafactor", lr=1e-3, warmup=0.0), ObjectiveSettings(beta=0.0), updates=10)
+        return policy
+
+    def step(policy: Policy) -> dict[str, float]:
+        context = policy.encode([{"role": "user", "content": "hi"}], [])
+        return policy.update([Group(context, policy.sample([context], 2, counter=0)[0], [1.0, -1.0])])
+
+    first = made()
+    step(first)
+    first.save(tmp_path / "step-000001", {})
+    kept = sum(p.numel() for p in load_file(tmp_path / "step-000001" / "optimizer.safetensors").values())
+    assert kept < sum(p.numel() for p in first.model.parameters()) / 10
+    again = made()
+    again.restore(tmp_path / "step-000001")
+    assert step(again) == step(first)

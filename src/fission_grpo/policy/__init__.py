@@ -103,9 +103,9 @@ class Policy:
     def learn(self, optimization: OptimizerSettings, objective: ObjectiveSettings, updates: int) -> None:
         """Prepares for training with a budget of `updates` optimiser steps."""
         self.objective, self.optimization = objective, optimization
-        adamw = optimizer(self.model, optimization)
-        self.optimizer = self.accelerator.prepare(adamw)
-        self.schedule = schedule(adamw, optimization, updates)
+        stepper = optimizer(self.model, optimization)
+        self.optimizer = self.accelerator.prepare(stepper)
+        self.schedule = schedule(stepper, optimization, updates)
         if optimization.gradient_checkpointing:
             self.network.gradient_checkpointing_enable()
         full = not isinstance(self.model, PeftModel)
@@ -133,7 +133,7 @@ class Policy:
             )
         self.model.eval()
         norm = self.accelerator.clip_grad_norm_(trainable(self.model).values(), self.optimization.max_grad_norm)
-        metrics["lr"] = self._adamw.param_groups[0]["lr"]
+        metrics["lr"] = self._stepper.param_groups[0]["lr"]
         self.optimizer.step()
         self.schedule.step()
         return {**metrics, "grad_norm": 0.0 if norm is None else float(norm)}
@@ -141,14 +141,14 @@ class Policy:
     def save(self, folder: Path, state: dict[str, Any]) -> None:
         """Writes a checkpoint: weights, optimiser, schedule and `state`. Raises CheckpointError."""
         own = {"schedule": self.schedule.state_dict(), "checksum": checkpoint.checksum(self.model)}
-        checkpoint.save(folder, self.model, self._adamw, {**state, "policy": own})
+        checkpoint.save(folder, self.model, self._stepper, {**state, "policy": own})
 
     def restore(self, folder: Path) -> dict[str, Any]:
         """Loads what `save` wrote and returns its state. Raises CheckpointError, also where the weights differ."""
-        state = checkpoint.restore(folder, self.model, self._adamw)
+        state = checkpoint.restore(folder, self.model, self._stepper)
         own = state.pop("policy")
         self.schedule.load_state_dict(own["schedule"])
-        for group, lr in zip(self._adamw.param_groups, self.schedule.get_last_lr(), strict=True):
+        for group, lr in zip(self._stepper.param_groups, self.schedule.get_last_lr(), strict=True):
             group["lr"] = lr  # the schedule sets it only at its next step
         found = checkpoint.checksum(self.model)
         if abs(found - own["checksum"]) > 1e-6 * max(1.0, own["checksum"]):
@@ -156,7 +156,7 @@ class Policy:
         return state
 
     @property
-    def _adamw(self) -> torch.optim.Optimizer:
+    def _stepper(self) -> torch.optim.Optimizer:
         inner: torch.optim.Optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         return inner
 

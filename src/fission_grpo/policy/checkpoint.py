@@ -26,7 +26,7 @@ class CheckpointError(UserError, RuntimeError):
     """A checkpoint could not be written or read; earlier ones are intact."""
 
 
-def save(folder: Path, model: Any, adamw: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def save(folder: Path, model: Any, stepper: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Writes weights, optimiser and `state` (JSON) beside `folder`, then moves them there in one step.
 
     Raises CheckpointError where the disk refuses; no half-written checkpoint stays behind.
@@ -36,7 +36,7 @@ def save(folder: Path, model: Any, adamw: torch.optim.Optimizer, state: dict[str
     try:
         scratch.mkdir(parents=True)
         save_model(scratch, model)
-        save_file(_optimizer_tensors(model, adamw), scratch / "optimizer.safetensors")
+        save_file(_optimizer_tensors(model, stepper), scratch / "optimizer.safetensors")
         (scratch / "state.json").write_text(json.dumps(state), encoding="utf-8")
         for file in scratch.iterdir():
             with file.open("rb") as opened:
@@ -65,12 +65,12 @@ def save_model(folder: Path, model: Any, base: str | None = None) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # an empty model card
 
 
-def restore(folder: Path, model: Any, adamw: torch.optim.Optimizer) -> dict[str, Any]:
+def restore(folder: Path, model: Any, stepper: torch.optim.Optimizer) -> dict[str, Any]:
     """Loads weights and optimiser in place and returns the saved state. Raises CheckpointError."""
     with _reading(folder):
         state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         _restore_model(folder, model)
-        _restore_optimizer(load_file(folder / "optimizer.safetensors"), model, adamw)
+        _restore_optimizer(load_file(folder / "optimizer.safetensors"), model, stepper)
     return state
 
 
@@ -112,9 +112,9 @@ def _restore_model(folder: Path, model: Any) -> None:
         raise ValueError(f"weights do not fit: missing {missing[:3]}, unexpected {unexpected[:3]}")
 
 
-def _optimizer_tensors(model: Any, adamw: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's moments and step counts as flat tensors, `<parameter>/<moment>`."""
-    state = adamw.state_dict()["state"]
+def _optimizer_tensors(model: Any, stepper: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's moments and step counts as flat tensors, `<parameter>/<moment>`."""
+    state = stepper.state_dict()["state"]
     return {
         f"{name}/{key}": value.detach().contiguous().cpu()
         for index, name in enumerate(trainable(model))
@@ -122,10 +122,10 @@ def _optimizer_tensors(model: Any, adamw: torch.optim.Optimizer) -> dict[str, Te
     }
 
 
-def _restore_optimizer(tensors: dict[str, Tensor], model: Any, adamw: torch.optim.Optimizer) -> None:
+def _restore_optimizer(tensors: dict[str, Tensor], model: Any, stepper: torch.optim.Optimizer) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     index = {name: i for i, name in enumerate(trainable(model))}
     for key, value in tensors.items():
         name, moment = key.rsplit("/", 1)
         state.setdefault(index[name], {})[moment] = value
-    adamw.load_state_dict({**adamw.state_dict(), "state": state})
+    stepper.load_state_dict({**stepper.state_dict(), "state": state})

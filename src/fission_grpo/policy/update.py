@@ -21,14 +21,16 @@ from fission_grpo.settings import Settings
 
 
 class OptimizerSettings(Settings):
-    """AdamW with a warmup and a cosine."""
+    """One optimiser step: what it takes, how fast, and in how much memory."""
 
+    name: Literal["adamw", "adafactor"] = "adamw"
+    """adafactor keeps next to no state, for all parameters of a large model; its steps scale with a weight's size."""
     lr: float = Field(1e-6, gt=0)
     """Peak learning rate."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Adam's moment decays."""
+    """AdamW's moment decays."""
     warmup: float = Field(0.05, ge=0, lt=1)
     """Share of the updates during which the learning rate rises from 0."""
     decay: Literal["cosine", "constant"] = "cosine"
@@ -59,17 +61,19 @@ def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def optimizer(model: Any, settings: OptimizerSettings) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters."""
+def optimizer(model: Any, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """The optimiser over the trainable parameters."""
     parameters = trainable(model).values()
+    if settings.name == "adafactor":
+        return torch.optim.Adafactor(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
     return torch.optim.AdamW(parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
 
 
-def schedule(adamw: torch.optim.Optimizer, settings: OptimizerSettings, updates: int) -> Any:
+def schedule(stepper: torch.optim.Optimizer, settings: OptimizerSettings, updates: int) -> Any:
     """The learning rate over a budget of `updates` optimiser steps."""
     name = "cosine" if settings.decay == "cosine" else "constant_with_warmup"
     warmup = round(settings.warmup * updates)
-    return get_scheduler(name, adamw, num_warmup_steps=warmup, num_training_steps=updates)
+    return get_scheduler(name, stepper, num_warmup_steps=warmup, num_training_steps=updates)
 
 
 def backward(
