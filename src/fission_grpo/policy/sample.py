@@ -184,5 +184,8 @@ def draw(logits: Tensor, settings: SamplingSettings, generator: torch.Generator)
     if settings.temperature == 0:
         tokens = logprobs.argmax(dim=-1)
     else:
-        tokens = torch.multinomial(logprobs.exp(), 1, generator=generator)[:, 0]
+        # by the inverse of the cumulative distribution: multinomial draws a number for each token of the vocabulary
+        up_to = logprobs.exp().cumsum(dim=-1, dtype=torch.float64)
+        drawn = torch.rand(len(up_to), 1, dtype=torch.float64, device=up_to.device, generator=generator)
+        tokens = torch.searchsorted(up_to, drawn * up_to[:, -1:], right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
     return tokens, logprobs.gather(-1, tokens[:, None])[:, 0]
