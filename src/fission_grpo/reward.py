@@ -159,9 +159,10 @@ def token_f1(a: Any, b: Any) -> float:
 
     Ours: different values with the same words (2025-05-06 and 2025-06-05) count one word less than equal ones.
     """
-    if _canonical(a) == _canonical(b):
+    text_a, text_b = _canonical(a), _canonical(b)
+    if text_a == text_b:
         return 1.0
-    bag_a, bag_b = Counter(_tokens(a)), Counter(_tokens(b))
+    bag_a, bag_b = Counter(_TOKEN.findall(text_a)), Counter(_TOKEN.findall(text_b))
     words = bag_a.total() + bag_b.total()
     shared = 2 * (bag_a & bag_b).total()
     return max(0, min(shared, words - 1)) / words if words else 0.0
@@ -183,11 +184,7 @@ def _integral(value: Any) -> Any:
 
 
 _TOKEN = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|[^\W\d_]+|[^\w\s\"{}\[\]:,]")
-
-
-def _tokens(value: Any) -> list[str]:
-    """Words, numbers and symbols of a value's canonical JSON, without JSON's own punctuation."""
-    return _TOKEN.findall(_canonical(value))
+"""Words, numbers and symbols of canonical JSON, without JSON's own punctuation."""
 
 
 def _best_in_order(values: np.ndarray) -> float:
