@@ -84,19 +84,19 @@ def sampling(tokens: int, steps: int) -> dict[str, float]:
     return {"seconds": seconds, "tokens_per_second": BATCH * GROUP * NEW_TOKENS / seconds}
 
 
-def step(tokens: int, steps: int) -> dict[str, float]:
+def step(tokens: int, steps: int, group: int = GROUP, logprobs: str = "shared") -> dict[str, float]:
     """Sampling and update of one context, as the trainer calls them."""
     from fission_grpo.policy.update import Group
 
-    made = policy()
+    made = policy(logprobs)
     ids = contexts(made, 1, tokens)
     seconds: dict[str, list[float]] = {"sample": [], "update": []}
 
     def one() -> None:
         start = time.perf_counter()
-        (rollouts,) = made.sample(ids, GROUP, counter=0)
+        (rollouts,) = made.sample(ids, group, counter=0)
         sampled = time.perf_counter()
-        made.update([Group(ids[0], rollouts, made.advantages(rewards(GROUP)))])
+        made.update([Group(ids[0], rollouts, made.advantages(rewards(group)))])
         seconds["sample"].append(sampled - start)
         seconds["update"].append(time.perf_counter() - sampled)
 
