@@ -236,7 +236,9 @@ def main() -> None:
     import transformers
     import trl as library
 
-    machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    machine = {"cpu": model, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
     versions = {"torch": torch.__version__, "transformers": transformers.__version__, "trl": library.__version__}
     result = {"machine": machine, "versions": versions, "contexts": found, "sampling": sampled}
     options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

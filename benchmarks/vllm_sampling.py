@@ -25,8 +25,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="folder of the embedded model")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "vllm_sampling.json")
+    parser.add_argument("--enforce-eager", action="store_true", help="without compilation")
     options = parser.parse_args()
-    engine = vllm.LLM(options.model, dtype="bfloat16", max_model_len=2048, enforce_eager=True, max_num_seqs=64)
+    engine = vllm.LLM(
+        options.model, dtype="bfloat16", max_model_len=2048, max_num_seqs=64, enforce_eager=options.enforce_eager
+    )
     wanted = vllm.SamplingParams(
         n=GROUP, temperature=1.0, max_tokens=NEW_TOKENS, min_tokens=NEW_TOKENS, ignore_eos=True, logprobs=0
     )
@@ -40,7 +43,7 @@ def main() -> None:
             raise RuntimeError("vLLM did not generate the tokens it was forced to")
     middle = median(seconds[1:])
     rate = CONTEXTS * GROUP * NEW_TOKENS / middle
-    result = {"seconds": middle, "tokens_per_second": rate, "vllm": vllm.__version__}
+    result = {"seconds": middle, "tokens_per_second": rate, "vllm": vllm.__version__, "eager": options.enforce_eager}
     options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result))
 

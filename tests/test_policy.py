@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from conftest import byte_tokenizer
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, GptOssConfig
 
 from fission_grpo.objective import ObjectiveSettings
 from fission_grpo.policy import Group, Policy
@@ -100,3 +102,16 @@ def test_adafactor_keeps_next_to_no_state_and_resumes(model_folder, tmp_path):
     again = made()
     again.restore(tmp_path / "step-000001")
     assert step(again) == step(first)
+
+
+def test_attention_that_sdpa_cannot_compute_is_not_computed_with_it(tmp_path):
+    config = GptOssConfig(
+        vocab_size=258, hidden_size=32, intermediate_size=16, num_hidden_layers=2, num_attention_heads=4, head_dim=8,
+        num_key_value_heads=2, num_local_experts=2, num_experts_per_tok=1,
+    )  # fmt: skip
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    ids = torch.tensor([[5, 9, 200, 31]])
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="eager", dtype=torch.float32)
+    model, _ = load(ModelSettings(name=str(tmp_path), dtype="fp32", lora=None), trainable=False)
+    torch.testing.assert_close(model(ids).logits, plain(ids).logits)

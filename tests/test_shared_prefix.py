@@ -7,17 +7,17 @@ import torch
 from accelerate import Accelerator
 from conftest import byte_tokenizer, tiny_model
 from scipy.stats import chisquare
-from transformers import AutoModelForCausalLM, MistralConfig
+from transformers import AutoModelForCausalLM, Gemma3Config, MistralConfig, Qwen3Config
 
 from fission_grpo.chat import Rollout
 from fission_grpo.objective import ObjectiveSettings
 from fission_grpo.policy import Policy
-from fission_grpo.policy.attention import NAME
+from fission_grpo.policy.attention import NAME, _attend, _attend_backward
 from fission_grpo.policy.load import LoraSettings, add_lora
 from fission_grpo.policy.logprobs import response_logprobs
 from fission_grpo.policy.sample import HeldPrefixes, SamplingSettings, prefill, sample, warped
 from fission_grpo.policy.template import Template
-from fission_grpo.policy.unshared import response_logprobs_unshared, unshareable
+from fission_grpo.policy.unshared import _attends_to_everything, response_logprobs_unshared, unshareable
 from fission_grpo.policy.update import Group, OptimizerSettings, backward
 
 EVERYTHING = SamplingSettings(temperature=1.0, top_k=0)
@@ -127,11 +127,11 @@ def test_a_context_that_continues_a_held_one_prefills_as_if_alone():
     greedy = SamplingSettings(temperature=0, max_new_tokens=6)
     sample(model, first, 1, greedy, eos=frozenset(), generator=torch.Generator(), held=held)
     longer = [first[1] + random_ids(9, seed=3), random_ids(12, seed=4), first[0] + random_ids(1, seed=5)]
-    assert held.find(longer[0]).length == 33
+    assert held.take(first[1] + (5,)).length == 33
     warm = sample(model, longer, 1, greedy, eos=frozenset(), generator=torch.Generator(), held=held)
     cold = sample(model, longer, 1, greedy, eos=frozenset(), generator=torch.Generator())
     assert [rows[0][0] for rows in warm] == [rows[0][0] for rows in cold]
-    assert held.find(first[0] + (5,)) is None
+    assert held.take(first[0] + (5,)) is None
 
 
 def test_rows_that_end_early_leave_the_others_alone():
@@ -195,6 +195,41 @@ def test_what_cannot_share_is_found_by_trying(family):
     model.set_attn_implementation("eager")  # takes no notice of the tree
     assert "differ by" in unshareable(model)
     assert "sliding window" in unshareable(windowed_model())
+
+
+@pytest.mark.parametrize("adapted", ["lora", "full"])
+def test_a_model_in_bf16_shares_too(adapted):
+    model = tiny_model("qwen3", dtype=torch.float32 if adapted == "full" else torch.bfloat16)
+    policy = Policy(
+        with_lora(model.requires_grad_(False)) if adapted == "lora" else model.requires_grad_(True),
+        Template(byte_tokenizer(), {}),
+        SamplingSettings(temperature=1.0, top_k=0, max_new_tokens=8),
+        autocast=True,
+    )
+    assert policy._shares
+    contexts = [HEAD + random_ids(n, seed=n) for n in (3, 20)]
+    drawn = policy.sample(contexts, 3, counter=0, held=HeldPrefixes())
+    policy.learn(OptimizerSettings(gradient_checkpointing=True), ObjectiveSettings(beta=0.01), updates=1)
+    groups = [Group(ids, rows, [1.0, 0.0, -1.0]) for ids, rows in zip(contexts, drawn, strict=True)]
+    metrics = policy.update(groups)
+    assert metrics["sampler_gap"] < 0.15
+    assert metrics["grad_norm"] > 0
+    assert not any(module.training for module in policy.model.modules())
+
+
+def test_windows_are_seen_inside_a_model_of_several_parts():
+    assert not _attends_to_everything(Gemma3Config())
+    assert _attends_to_everything(Qwen3Config(use_sliding_window=False, sliding_window=8))
+
+
+def test_the_kernels_of_other_devices_take_what_they_are_given():
+    """No device is needed to see that PyTorch's operators accept the arguments and return the right shapes."""
+    query, gradient = (torch.empty(1, 6, 5, 8, device="meta", dtype=torch.bfloat16) for _ in range(2))
+    key, value = (torch.empty(1, 2, 7, 8, device="meta", dtype=torch.bfloat16) for _ in range(2))
+    out, lse = _attend(query, key, value, False, 0.3)
+    assert (out.shape, lse.shape) == (query.shape, query.shape[:-1])
+    shares = _attend_backward(gradient, query, key, value, out, lse, False, 0.3)
+    assert [share.shape for share in shares] == [query.shape, key.shape, value.shape]
 
 
 def test_a_model_that_cannot_share_warns_once_and_samples_and_learns_all_the_same():

@@ -25,7 +25,7 @@ from fission_grpo.policy.template import Ids, Template
 from fission_grpo.policy.unshared import response_logprobs_unshared, sample_unshared, unshareable
 from fission_grpo.policy.update import Group, OptimizerSettings, backward, optimizer, schedule, trainable
 
-SAMPLING = "sampling.max_rows, training.group_size or sampling.max_context_tokens"
+SAMPLING = "sampling.max_rows, training.group_size, sampling.max_context_tokens or evaluation.batch_size"
 UPDATE = (
     "optimizer.max_tokens, then training.group_size or sampling.max_context_tokens; "
     "optimizer.gradient_checkpointing also saves memory"
@@ -50,7 +50,8 @@ class Policy:
         ends = self.network.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         self.eos = frozenset(int(end) for end in [*ends, template.tokenizer.eos_token_id] if end is not None)
-        reason = unshareable(self.network)
+        with self._precision():
+            reason = unshareable(self.network)
         self._shares = reason is None
         if reason:
             warn(f"this model's contexts are computed once per rollout, which is slower: {reason}", stacklevel=3)
@@ -110,6 +111,8 @@ class Policy:
             self.network.gradient_checkpointing_enable()
         full = not isinstance(self.model, PeftModel)
         self._frozen = deepcopy(self.model).requires_grad_(False) if full and objective.beta > 0 else None
+        if self._frozen is not None and self._autocast:
+            self._frozen.to(torch.bfloat16)
 
     def advantages(self, rewards: Sequence[float]) -> list[float]:
         """Group-relative advantages of one group's rewards."""
@@ -119,8 +122,7 @@ class Policy:
     def update(self, groups: Sequence[Group]) -> dict[str, float]:
         """One optimiser step on the groups; returns its metrics."""
         self.optimizer.zero_grad()
-        self.model.train(self.optimization.gradient_checkpointing)  # transformers recomputes in training mode only
-        with self._precision(), _memory("an update", UPDATE):
+        with self._precision(), self._recomputing(), _memory("an update", UPDATE):
             metrics = backward(
                 self.network,
                 groups,
@@ -129,9 +131,8 @@ class Policy:
                 self.accelerator,
                 reference=self._as_reference,
                 logprobs=response_logprobs if self._shares else response_logprobs_unshared,
-                max_tokens=self.optimization.max_tokens,
+                max_tokens=self.optimization.max_tokens if self._shares else 1,
             )
-        self.model.eval()
         norm = self.accelerator.clip_grad_norm_(trainable(self.model).values(), self.optimization.max_grad_norm)
         metrics["lr"] = self._stepper.param_groups[0]["lr"]
         self.optimizer.step()
@@ -168,6 +169,18 @@ class Policy:
             disable_input_dtype_casting(self.model, active=self._autocast),
         ):
             yield
+
+    @contextmanager
+    def _recomputing(self) -> Iterator[None]:
+        """Training mode for the layers that recompute their activations, which they do in no other, and for nothing
+        inside them: dropout stays off."""
+        layers = [layer for layer in self.network.modules() if getattr(layer, "gradient_checkpointing", False)]
+        for layer in layers:
+            layer.training = True
+        try:
+            yield
+        finally:
+            self.model.eval()
 
     @contextmanager
     def _as_reference(self) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -45,8 +46,7 @@ def shared_prefix_attention(
     With `tree`, R = 1 and the row's tokens see what its nodes say. With `decoding`, n = m = 1.
     """
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if torch.is_autocast_enabled(query.device.type):
-        query, key, value = (x.to(torch.get_autocast_dtype(query.device.type)) for x in (query, key, value))
+    query, key = query.to(value.dtype), key.to(value.dtype)  # norms with fp32 weights raise them under autocast
     if tree is not None:
         out = _TreeAttention.apply(query, key, value, tree, scaling)
         return out.transpose(1, 2), None
@@ -75,7 +75,7 @@ class _TreeAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, tree: Sequence[Node], scale: float) -> Tensor:
-        out = torch.empty(query.shape, dtype=torch.float32, device=query.device)
+        out = torch.empty_like(query, dtype=torch.float32)
         lse = torch.empty(query.shape[:-1], dtype=torch.float32, device=query.device)
         for rows, columns, causal in _blocks(tree, key.shape[2] - query.shape[2]):
             block, own = _attend(query[:, :, rows], key[:, :, columns], value[:, :, columns], causal, scale)
@@ -92,6 +92,7 @@ class _TreeAttention(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, out, lse = ctx.saved_tensors
         d_query, d_key, d_value = (torch.zeros_like(x, dtype=torch.float32) for x in (query, key, value))
@@ -166,6 +167,11 @@ class Prefix:
     def length(self) -> int:
         """Padded length P in tokens."""
         return self.keys[0].shape[2]
+
+    def row(self, context: int, length: int) -> Prefix:
+        """The prefix of one context, `length` tokens long and without padding; a view."""
+        keys, values = ([x[context : context + 1, :, -length:] for x in of] for of in (self.keys, self.values))
+        return Prefix(tuple(keys), tuple(values))
 
     def select(self, contexts: Tensor) -> Prefix:
         """The prefix of the contexts at these indices [C']."""

@@ -70,6 +70,8 @@ def load(settings: ModelSettings, *, trainable: bool, seed: int = 0) -> tuple[An
         )
     except _LOADING_ERRORS as error:
         raise ModelError(f"cannot load model '{settings.name}': {first_line(error)}") from error
+    if not model._supports_sdpa:  # its attention does more than weigh values by a softmax of products
+        model.set_attn_implementation("eager")
     for adapter in settings.adapters:
         model = merge_adapter(model, adapter)
     model.requires_grad_(False)

@@ -22,7 +22,7 @@ HEAD_TOKENS = 512
 def response_logprobs(
     model: Any, contexts: Sequence[Ids], responses: Sequence[Sequence[Ids]], sampling: SamplingSettings
 ) -> Tensor:
-    """Log-probabilities [R, N] of the tokens of each context's responses, R in all, padded with 0.
+    """Log-probabilities [R, N] of the tokens of each context's responses, R ≥ 1 in all, padded with 0.
 
     One forward over one row in which every common beginning of contexts stands once; gradients flow through it. The
     LM head sees only the positions that predict a response's token.
@@ -34,8 +34,8 @@ def response_logprobs(
     tokens = torch.tensor([token for of in responses for response in of for token in response], device=device)
     head = model.get_output_embeddings()
     scored = [
-        checkpoint(_token_logprobs, head, hidden[at], targets, sampling, use_reentrant=False)
-        for at, targets in zip(predictors.split(HEAD_TOKENS), tokens.split(HEAD_TOKENS), strict=True)
+        checkpoint(_token_logprobs, head, chunk, targets, sampling, use_reentrant=False, preserve_rng_state=False)
+        for chunk, targets in zip(hidden[predictors].split(HEAD_TOKENS), tokens.split(HEAD_TOKENS), strict=True)
     ]
     lengths = [len(response) for of in responses for response in of]
     return pad_sequence(torch.cat(scored).split(lengths), batch_first=True)

@@ -84,14 +84,15 @@ class HeldPrefixes:
         self._held: dict[Ids, Prefix] = {}
         self._next: dict[Ids, Prefix] = {}
 
-    def find(self, ids: Ids) -> Prefix | None:
-        """The longest held prefix of `ids` that leaves at least one token to compute."""
+    def take(self, ids: Ids) -> Prefix | None:
+        """The longest held prefix of `ids` that leaves at least one token to compute; it is held no longer."""
         found = [key for key in self._held if len(key) < len(ids) and ids[: len(key)] == key]
-        return self._held[max(found, key=len)] if found else None
+        return self._held.pop(max(found, key=len)) if found else None
 
-    def keep(self, ids: Ids, prefix: Prefix) -> None:
-        """Remembers a context for the next call."""
-        self._next[ids] = prefix
+    def keep(self, contexts: Sequence[Ids], prefix: Prefix) -> None:
+        """Remembers the contexts of a batch for the next call."""
+        for row, ids in enumerate(contexts):
+            self._next[ids] = prefix.row(row, len(ids))
 
     def turn(self) -> None:
         """Ends a call: what it did not keep is forgotten."""
@@ -104,23 +105,30 @@ def prefill(model: Any, contexts: Sequence[Ids], held: HeldPrefixes | None = Non
     All in one row: contexts that begin alike (one domain's tool specs, say) compute that beginning once; one that
     continues a held prefix computes its new tokens only.
     """
-    found = [held.find(ids) if held else None for ids in contexts]
-    row = pack(contexts, known=[past.length if past else 0 for past in found])
-    cache = DynamicCache()
-    if pasts := [past for past in found if past]:
-        for layer in range(len(pasts[0].keys)):
-            keys, values = ([getattr(past, name)[layer] for past in pasts] for name in ("keys", "values"))
-            cache.update(torch.cat(keys, dim=2), torch.cat(values, dim=2), layer)
+    pasts = [held.take(ids) if held else None for ids in contexts]
+    row = pack(contexts, known=[past.length if past else 0 for past in pasts])
+    cache = _joined([past for past in pasts if past])
+    del pasts
     last = torch.tensor([indices[-1] - row.past for indices in row.contexts], device=model.device)
     out = model(**tree_inputs(row, model.device), past_key_values=cache, use_cache=True, logits_to_keep=last)
+    prefix = _stacked(cache, row.contexts)
     if held:
-        for ids, indices in zip(contexts, row.contexts, strict=True):
-            held.keep(ids, _stacked(cache, [indices]))
-    return _stacked(cache, row.contexts), out.logits[0]
+        held.keep(contexts, prefix)
+    return prefix, out.logits[0]
+
+
+def _joined(prefixes: Sequence[Prefix]) -> DynamicCache:
+    """Prefixes of one context each, one after another."""
+    cache = DynamicCache()
+    for layer in range(len(prefixes[0].keys) if prefixes else 0):
+        keys = torch.cat([prefix.keys[layer] for prefix in prefixes], dim=2)
+        values = torch.cat([prefix.values[layer] for prefix in prefixes], dim=2)
+        cache.update(keys, values, layer)
+    return cache
 
 
 def _stacked(cache: DynamicCache, contexts: Sequence[list[int]]) -> Prefix:
-    """The contexts whose tokens stand at these indices of the cache, padded on the left."""
+    """The contexts whose tokens stand at these indices of the cache, padded on the left; empties the cache."""
     device = cache.layers[0].keys.device
     longest = max(map(len, contexts))
     index = torch.tensor([[0] * (longest - len(indices)) + indices for indices in contexts], device=device)
@@ -128,12 +136,15 @@ def _stacked(cache: DynamicCache, contexts: Sequence[list[int]]) -> Prefix:
     def stacked(packed: Tensor) -> Tensor:  # [1, kv heads, T, d] -> [C, kv heads, P, d]
         return packed[0][:, index].transpose(0, 1).contiguous()
 
-    keys = tuple(stacked(layer.keys) for layer in cache.layers)
-    values = tuple(stacked(layer.values) for layer in cache.layers)
+    keys, values = [], []
+    while cache.layers:  # layer by layer, so that memory holds one of them twice
+        layer = cache.layers.pop(0)
+        keys.append(stacked(layer.keys.to(layer.values.dtype)))
+        values.append(stacked(layer.values))
     lengths = torch.tensor([len(indices) for indices in contexts], device=device)
-    if bool((lengths == longest).all()):
-        return Prefix(keys, values)
-    return Prefix(keys, values, torch.arange(longest, device=device) >= longest - lengths[:, None])
+    padded = bool((lengths < longest).any())
+    mask = torch.arange(longest, device=device) >= longest - lengths[:, None] if padded else None
+    return Prefix(tuple(keys), tuple(values), mask)
 
 
 def _decode(
