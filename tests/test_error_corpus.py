@@ -1,13 +1,24 @@
 """The error corpus, collected from a tiny random policy: every turn of it is wrong."""
 
 import json
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import refused, run, small_tasks
 
+from fission_grpo.chat import Decision, Rollout
 from fission_grpo.config import Config
 from fission_grpo.data import decisions, write_decisions
+from fission_grpo.data.scenarios import SCENARIOS
+from fission_grpo.data.sources import builtin_lines
 from fission_grpo.error_corpus import CorpusError, collect
+from fission_grpo.feedback import Failure, leaks
+from fission_grpo.fission import is_error
+from fission_grpo.reward import RewardSettings, score
+from fission_grpo.toolcall import Toolbox
 
 TASKS = small_tasks(6)
 
@@ -89,3 +100,34 @@ def test_the_command_prints_counts(settings, tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, "data", "errors", path, "--out", tmp_path / "errors", "--count", 2) == 0
     assert '"errors": ' in capsys.readouterr().out
     assert "absent.yaml" in refused(monkeypatch, capsys, "data", "errors", tmp_path / "absent.yaml", "--out", tmp_path)
+
+
+@cache
+def shipped() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in builtin_lines("errors")]
+
+
+def test_the_shipped_corpus_is_of_distinct_real_errors_whose_feedback_gives_nothing_away():
+    records = shipped()
+    assert len(records) >= 2000
+    assert len({(record["id"].partition("#")[0], record["failed"]) for record in records}) == len(records)
+    for record in records:
+        decision = Decision.model_validate({name: record[name] for name in Decision.model_fields})
+        finished = "truncated" not in record["format_errors"]
+        rollout = Rollout(record["failed"], (1,), (0.0,), finished)
+        one = score(
+            rollout, decision, Toolbox(decision.tools), reference_length=None, progress=0.0, settings=RewardSettings()
+        )
+        assert is_error(one.reward, delta=1.0), record["id"]
+        assert [error.kind for error in one.reward.format_errors] == record["format_errors"]
+        assert leaks(record["feedback"], Failure(decision, rollout.text, one.turn, one.reward.format_errors)) is None
+
+
+def test_the_shipped_corpus_comes_from_the_training_domains_only_and_the_page_counts_it():
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
+    domains = Counter(record["domain"] for record in shipped())
+    assert set(domains) == {name for name, scenario in SCENARIOS.items() if not scenario.unseen}
+    assert f"{len(shipped()):,} errors" in page
+    assert f"{min(domains.values())} to {max(domains.values())} from each domain" in page
+    for source, count in Counter(record["feedback_source"] for record in shipped()).items():
+        assert f"| {source} | {count:,} |" in page

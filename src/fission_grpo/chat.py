@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal, NotRequired, TypedDict
 
 from pydantic import BaseModel, ConfigDict, field_validator
@@ -83,7 +82,7 @@ class Decision(BaseModel):
         """Files hold nested JSON as strings, so that a columnar reader does not merge the schemas of all lines."""
         return json.loads(value) if isinstance(value, str) else value
 
-    @cached_property
+    @property
     def calls(self) -> tuple[ToolCall, ...]:
         """The ground truth y*."""
         return tuple(ToolCall.from_openai(entry) for entry in self.target)

@@ -73,12 +73,10 @@ def score(
 
     `reference_length` in tokens; without one, and without a target length in the settings, any length scores 1.
     """
-    turn = parse(rollout.text, toolbox)
-    errors = format_errors(turn, decision.calls, finished=rollout.finished)
+    turn, truth = parse(rollout.text, toolbox), decision.calls
+    errors = format_errors(turn, truth, finished=rollout.finished)
     fmt = 0.0 if errors else 1.0
-    corr = correctness(turn, decision.calls, toolbox, alpha=settings.alpha, ordered=decision.ordered)
-    if not decision.calls:
-        corr = fmt
+    corr = correctness(turn, truth, toolbox, alpha=settings.alpha, ordered=decision.ordered) if truth else fmt
     target = settings.target_length or reference_length or len(rollout.ids)
     length = efficiency(len(rollout.ids), target, below=settings.sigma_below, above=settings.sigma_above)
     total = composite(fmt, corr, length, progress=progress, settings=settings)
