@@ -142,7 +142,7 @@ def sampling(name: str, tokens: int, new_tokens: int, steps: int, *_: str) -> di
     return {"seconds": seconds, "tokens_per_second": GROUP * new_tokens / seconds}
 
 
-def matmul(*_: Any) -> dict[str, float]:
+def matmul() -> dict[str, float]:
     """What a square bf16 product reaches here: the peak that MFU is of."""
     size = 8192 if DEVICE.type == "cuda" else 256
     a, b = (torch.randn(size, size, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
@@ -166,7 +166,7 @@ def timed(action: Callable[[], Any], steps: int) -> float:
     return median(seconds[1:])
 
 
-MEASUREMENTS: dict[str, Callable[..., dict[str, float]]] = {"update": update, "sampling": sampling, "matmul": matmul}
+MEASUREMENTS: dict[str, Callable[..., dict[str, float]]] = {"update": update, "sampling": sampling}
 
 
 def apart(*arguments: object) -> dict[str, float] | None:

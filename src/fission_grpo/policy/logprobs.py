@@ -47,5 +47,5 @@ def _token_logprobs(head: torch.nn.Module, hidden: Tensor, tokens: Tensor, sampl
 
 def picked(logits: Tensor, tokens: Tensor, sampling: SamplingSettings) -> Tensor:
     """Log-probabilities [...] of `tokens` [...] under the sampled distribution, from logits [..., V]."""
-    picked = tokens[..., None]
-    return warped(logits, sampling.temperature, sampling.top_k, keep=picked).gather(-1, picked)[..., 0]
+    index = tokens[..., None]
+    return warped(logits, sampling.temperature, sampling.top_k, keep=index).gather(-1, index)[..., 0]
