@@ -153,7 +153,8 @@ def trl(tokens: int, steps: int) -> dict[str, float]:
                 output_dir=folder,
                 use_cpu=True,
                 max_steps=steps + 1,
-                per_device_train_batch_size=GROUP,
+                per_device_train_batch_size=2,  # all 8 at once need more than 24 GB at P = 2,048
+                gradient_accumulation_steps=GROUP // 2,
                 num_generations=GROUP,
                 max_completion_length=NEW_TOKENS,
                 generation_kwargs={"min_new_tokens": NEW_TOKENS},
@@ -227,11 +228,13 @@ def main() -> None:
         warnings.filterwarnings("ignore")
         print(json.dumps(MEASUREMENTS[options.measure](options.contexts[0], options.steps)))
         return
-    names = ("step", "trl", "update", "unshared update")
-    found = {tokens: {name: apart(name, tokens, options.steps) for name in names} for tokens in options.contexts}
     sampled = apart("sampling", 512, options.steps)
-    Console().print(report(found))
-    print(f"sampling {BATCH} × {GROUP} × {NEW_TOKENS}: {sampled['tokens_per_second']:.0f} tokens/s")
+    print(f"sampling {BATCH} × {GROUP} × {NEW_TOKENS}: {sampled['tokens_per_second']:.0f} tokens/s", flush=True)
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    names = ("step", "update", "unshared update", "trl")
+    for tokens in options.contexts:
+        found[tokens] = {name: apart(name, tokens, options.steps) for name in names}
+        Console().print(report(found))
     import torch
     import transformers
     import trl as library

@@ -48,7 +48,7 @@ def test_train_writes_the_run_and_reruns_only_report(config, tmp_path, monkeypat
     first = [json.loads(line) for line in (folder / "rollouts" / "update-000001.jsonl").read_text().splitlines()]
     keys = {rollout["corrective_sample"] for group in first for rollout in group["rollouts"]}
     assert groups[0]["corrective_sample"] in keys
-    assert {file.name for file in (folder / "eval").iterdir()} == {"before.json", "after.json"}
+    assert {file.name for file in (folder / "eval").iterdir()} == {"before", "after"}
     assert (folder / "model" / "adapter_model.safetensors").exists()
     assert len(list((folder / "checkpoints").glob("step-*"))) == 2
     assert not [file for file in folder.rglob("*") if file.suffix in (".bin", ".pt", ".pkl", ".pth")]
@@ -60,9 +60,33 @@ def test_train_writes_the_run_and_reruns_only_report(config, tmp_path, monkeypat
     out = capsys.readouterr().out
     assert "failed turn, reward" in out
     assert "feedback from" in out
-    assert run(monkeypatch, "eval", config, "--run", folder, "--out", tmp_path / "again.json") == 0
-    again = json.loads((tmp_path / "again.json").read_text())["summary"]
-    assert again == json.loads((folder / "eval" / "after.json").read_text())["summary"]
+    again = tmp_path / "again"
+    assert run(monkeypatch, "eval", "domains", "--model", folder, "--config", config, "--out", again) == 0
+    assert (again / "summary.json").read_text() == (folder / "eval" / "after" / "summary.json").read_text()
+    asked = json.loads((again / "eval.json").read_text())
+    assert (asked["checkpoint"], asked["model"]["lora"]["r"]) == ("step-000003", 2)
+    assert run(monkeypatch, "eval", "compare", folder / "eval" / "before", again, "--figure", tmp_path / "f.png") == 0
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_eval_without_a_model_and_its_refusals(tmp_path, monkeypatch, capsys):
+    replayed = ("--set", "tasks.tasks=3", "--out", tmp_path / "replay")
+    assert run(monkeypatch, "eval", "domains", "--model", "replay", *replayed) == 0
+    out = capsys.readouterr().out
+    assert "100.0% 3/3" in out
+    assert str(tmp_path / "replay") in out.replace("\n", "")
+    assert run(monkeypatch, "eval", "domains", "--model", "stuck", *replayed) == 2
+    assert "holds another evaluation (agent differ)" in capsys.readouterr().err
+    assert run(monkeypatch, "eval", "domains", "--model", "replay-with-errors:typo", *replayed) == 2
+    assert "kinds: unknown_tool, unknown_argument, missing_argument, wrong_value" in capsys.readouterr().err
+    assert run(monkeypatch, "eval", "bfcl", "--model", "replay", "--categories", "simple") == 2
+    assert "no category 'multi_turn_simple'" in capsys.readouterr().err
+    assert run(monkeypatch, "eval", "domains", "--model", "http://127.0.0.1:1/v1") == 2
+    assert "http://127.0.0.1:1/v1 cannot be used" in capsys.readouterr().err
+    assert run(monkeypatch, "eval", "tau", "--domain", "retail", "--model", "replay") == 2
+    assert "pip install git+https://github.com/sierra-research/tau-bench" in capsys.readouterr().err
+    assert run(monkeypatch, "eval", "compare", tmp_path / "nothing") == 2
+    assert "holds no results" in capsys.readouterr().err
 
 
 def test_a_killed_run_resumes_and_repeats_nothing(config, tmp_path, monkeypatch, capsys):

@@ -11,9 +11,10 @@ from rich.console import Console
 
 from fission_grpo.chat import Rollout, Task, ToolCall, Turn
 from fission_grpo.domains.base import Domain, ToolError
-from fission_grpo.evaluation.episode import Conversation, Episode, ExecutionError, run_tasks
-from fission_grpo.evaluation.recovery import Rate, Summary, recovery_table, summarise
-from fission_grpo.evaluation.scripted import WRONG_CALL, Replay, ReplayWithErrors, Stuck
+from fission_grpo.evaluation.episode import Agent, Conversation, Episode, ExecutionError, Halt, run
+from fission_grpo.evaluation.recovery import Mean, Rate, Summary, category_table, recovery_table, summarise
+from fission_grpo.evaluation.scripted import SPOILED, WRONG_CALL, Replay, ReplayWithErrors, Stuck
+from fission_grpo.evaluation.tasks import plays
 from fission_grpo.toolcall import render
 
 
@@ -65,6 +66,12 @@ def _task(*turns: Turn, name: str = "t", level: int = 0) -> Task:
     tools = ["raise_level", "read_level", "read_label"]
     state = {"level": level, "label": "Lämpchen"}
     return Task(id=name, domain="lamp", tools=tools, initial_state=state, turns=list(turns))
+
+
+def run_tasks(
+    tasks: Sequence[Task], agent: Agent, domains: dict[str, type[Domain]], *, max_steps: int = 10, **how: Any
+) -> list[Episode]:
+    return run(plays(tasks, domains, max_steps), agent, **how)
 
 
 class _Says:
@@ -254,12 +261,15 @@ class _Watched(ReplayWithErrors):
     """Notes the size of every batch, and which tasks had started by then."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.sizes: list[int] = []
-        self.started: list[set[str]] = [set()]
+        self.seen: list[Conversation] = []
+        self.started: list[int] = []
 
     def act(self, conversations: Sequence[Conversation]) -> list[Rollout]:
         self.sizes.append(len(conversations))
-        self.started.append(self.started[-1] | {conversation.task.id for conversation in conversations})
+        self.seen += [one for one in conversations if not any(one is other for other in self.seen)]
+        self.started.append(len(self.seen))
         return super().act(conversations)
 
 
@@ -271,7 +281,7 @@ def test_batches_are_refilled_and_change_no_result() -> None:
     assert [episode.task for episode in together] == [task.id for task in tasks]
     assert sorted(done) == sorted(task.id for task in tasks)
     assert done != [task.id for task in tasks]  # reported as they end
-    while_waiting = [n for n, started in zip(watched.sizes, watched.started[1:], strict=True) if len(started) < 10]
+    while_waiting = [n for n, started in zip(watched.sizes, watched.started, strict=True) if started < 10]
     assert while_waiting == [3] * len(while_waiting) != []
     assert sum(watched.sizes) == sum(episode.steps for episode in together)
 
@@ -300,18 +310,26 @@ def test_the_episode_record_survives_json_and_holds_the_errors_the_model_saw() -
         assert Episode.from_json(json.loads(json.dumps(episode.to_json()))) == episode
         heard = [m["content"] for m in episode.messages if m["role"] == "tool"]
         (error,) = episode.execution_errors
-        assert error.calls == WRONG_CALL
+        assert error.calls == render([WRONG_CALL])
         assert f"ERROR: {error.message}" in heard
 
 
 def _episode(
-    success: bool, errors: Sequence[str] = (), *, domain: str = "x", kinds: Sequence[str] = ("call",)
+    success: bool,
+    errors: Sequence[str] = (),
+    *,
+    category: str = "x",
+    kinds: Sequence[str] = ("call",),
+    **others: Any,
 ) -> Episode:
     met = [ExecutionError(0, i, kind, "no", "") for i, kind in enumerate(errors)]
-    return Episode(
-        "t", domain, list(kinds), 1, success=success, execution_errors=met,
-        identical_reinvocations=len(errors) // 2, reinvocation_chances=len(errors),
-    )  # fmt: skip
+    found: dict[str, Any] = {
+        "identical_reinvocations": len(errors) // 2,
+        "reinvocation_chances": len(errors),
+        "steps_to_recover": [len(errors)] if errors and success else [],
+        "unrecovered": int(bool(errors and not success)),
+    }
+    return Episode("t", category, list(kinds), 1, success=success, execution_errors=met, **(found | others))
 
 
 def _mixed() -> list[Episode]:
@@ -319,9 +337,9 @@ def _mixed() -> list[Episode]:
         _episode(True),
         _episode(True, kinds=["call", "chained"]),
         _episode(True, ["tool_error"]),
-        _episode(False, ["tool_error", "invalid_json"], domain="y"),
+        _episode(False, ["tool_error", "invalid_json"], category="y"),
         _episode(False, ["tool_error", "tool_error", "tool_error"], kinds=["chained"]),
-        _episode(False, domain="y"),
+        _episode(False, category="y"),
     ]
 
 
@@ -337,11 +355,104 @@ def test_the_decomposition_by_hand() -> None:
     assert _counts(summary.recovery) == (1, 3)
     assert _counts(summary.identical_reinvocation) == (2, 6)
     assert list(summary.errors.items()) == [("tool_error", 5), ("invalid_json", 1)]
-    assert {name: _counts(part.recovery) for name, part in summary.by_domain.items()} == {"x": (1, 2), "y": (0, 1)}
+    assert {name: _counts(part.recovery) for name, part in summary.by_category.items()} == {"x": (1, 2), "y": (0, 1)}
     assert {name: _counts(part.success) for name, part in summary.by_kind.items()} == {
         "call": (3, 5),
         "chained": (1, 2),
     }
+
+
+def test_episodes_that_were_left_out_are_in_no_rate_but_one() -> None:
+    out = [_episode(False, ["tool_error"], ended="context_full"), _episode(False, ended="endpoint_error")]
+    summary, without = summarise([*_mixed(), *out]), summarise(_mixed())
+    assert summary.left_out == {"context_full": 1, "endpoint_error": 1}
+    assert _counts(summary.of_all) == (3, 8)
+    assert (summary.success, summary.recovery, summary.errors) == (without.success, without.recovery, without.errors)
+    console = Console(file=StringIO(), width=160, color_system=None)
+    console.print(recovery_table({"all": summary}))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "left out: context_full" in text
+    assert "37.5% 3/8" in text
+
+
+def test_steps_to_recover_are_counted_from_the_error_to_calls_without_one_in_the_same_user_turn() -> None:
+    task = _task(_turn([_raise(1)]), _turn([_READ]))
+    wrong, right = render([_raise(99)]), render([_raise(1)])
+    episode = _play(task, wrong, render([_raise(98)]), right, "Done.", wrong, "Sorry.")
+    assert (episode.steps_to_recover, episode.unrecovered) == ([2], 1)
+    twice = _play(_task(_turn([_raise(2)])), wrong, right, wrong, render([_raise(98)]), right, "Done.")
+    assert (twice.success, twice.steps_to_recover, twice.unrecovered) == (True, [1, 2], 0)
+    summary = summarise([episode, twice])
+    assert _counts(summary.errors_recovered) == (3, 4)
+    assert summary.steps_to_recover.value == pytest.approx(5 / 3)
+
+
+def test_pass_k_by_hand() -> None:
+    trials = [("a", (1, 1, 0, 0)), ("b", (1, 1, 1, 1)), ("c", (0, 0, 0, 1))]
+    episodes = [_episode(bool(won), trial=i) for task, wins in trials for i, won in enumerate(wins)]
+    for episode, task in zip(episodes, [t for t, wins in trials for _ in wins], strict=True):
+        episode.task = task
+    found = {k: mean.value for k, mean in summarise(episodes).pass_k.items()}
+    assert found == pytest.approx({1: 7 / 12, 2: (1 / 6 + 1) / 3, 3: 1 / 3, 4: 1 / 3})
+    assert summarise(_mixed()[:1]).pass_k == {}
+
+
+def test_a_mean_has_a_bootstrap_interval() -> None:
+    values = [1.0, 2.0, 4.0, 1.0, 2.0, 2.0, 3.0, 1.0]
+    mean = Mean.of(values)
+    assert (mean.value, mean.count) == (2.0, 8)
+    assert mean.low is not None
+    assert mean.high is not None
+    half = 1.96 * 1.0 / 8**0.5  # the values' standard deviation is 1.0
+    assert (mean.low, mean.high) == (pytest.approx(2 - half, abs=0.15), pytest.approx(2 + half, abs=0.15))
+    assert Mean.of([]) == Mean(None, 0, None, None)
+    assert Mean.of([3.0]).low is None
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_agent_that_cannot_go_on_halts_its_episode_alone(workers: int) -> None:
+    class Halting(Replay):
+        def act(self, conversations: Sequence[Conversation]) -> list[Any]:
+            turns = super().act(conversations)
+            full = Halt("context_full", "5 tokens")
+            return [full if len(c.reference) == 6 else t for c, t in zip(conversations, turns, strict=True)]
+
+    episodes = run_tasks(_suite(), Halting(), _DOMAINS, workers=workers, batch_size=1)
+    assert [e.ended for e in episodes] == ["done"] * 4 + ["context_full"]
+    assert (episodes[-1].detail, episodes[-1].success) == ("5 tokens", False)
+
+
+def test_several_workers_change_no_result_and_one_that_fails_stops_all() -> None:
+    tasks = [task.model_copy(update={"id": f"{task.id}{i}"}) for i in range(4) for task in _suite()]
+    done: list[str] = []
+    together = run_tasks(
+        tasks, ReplayWithErrors(), _DOMAINS, workers=4, batch_size=2, on_done=lambda e: done.append(e.task)
+    )
+    assert together == run_tasks(tasks, ReplayWithErrors(), _DOMAINS)
+    assert sorted(done) == sorted(task.id for task in tasks)
+    broken = [*tasks, _task(_turn([_raise(99)]), name="broken"), *tasks]
+    with pytest.raises(ValueError, match="task 'broken': its reference fails"):
+        run_tasks(broken, Replay(), _DOMAINS, workers=4, batch_size=1)
+
+
+def test_each_kind_of_injected_error_is_met_and_recovered_from() -> None:
+    suite = [_task(_turn([_raise(2)]), name="a"), _task(_turn([_READ]), name="b")]
+    kinds = {"unknown_tool": 2, "unknown_argument": 2, "missing_argument": 1}
+    for kind, injected in kinds.items():
+        summary = summarise(run_tasks(suite, ReplayWithErrors(kind), _DOMAINS))
+        assert summary.errors == {kind: injected}
+        assert (summary.success.value, summary.recovery.value) == (1.0, 1.0)
+        unrecovered = summarise(run_tasks(suite, ReplayWithErrors(kind, recover=False), _DOMAINS))
+        assert (unrecovered.success.count, unrecovered.recovery.count) == (2 - injected, 0)
+    wrong = SPOILED["wrong_value"](ToolCall("f", {"a": [1, "x"], "b": True}))
+    assert wrong == ToolCall("f", {"a": [-2, "no_such_x"], "b": True})
+
+
+def test_the_table_by_category_has_a_row_for_each_and_for_all() -> None:
+    console = Console(file=StringIO(), width=160, color_system=None)
+    console.print(category_table(summarise(_mixed())))
+    rows = [line.split("│")[1].strip() for line in console.file.getvalue().splitlines() if line.startswith("│")]  # type: ignore[attr-defined]
+    assert rows == ["x", "y", "all"]
 
 
 def test_wilson_interval_against_the_published_value() -> None:

@@ -123,17 +123,17 @@ MAX_ERROR_CHARACTERS = 300
 def error_message(text: str) -> str:
     """How every error reaches the model, in training and in evaluation: one line after `ERROR: `, cut at a word."""
     printable = "".join(c if c.isprintable() else " " for c in text)
-    line = " ".join(_harmless(printable).split())
+    line = " ".join(harmless(printable).split())
     line = line if line.startswith(ERROR_PREFIX) else ERROR_PREFIX + line
     return line if len(line) <= MAX_ERROR_CHARACTERS else line[: MAX_ERROR_CHARACTERS - 1].rsplit(" ", 1)[0] + "…"
 
 
 def result_message(result: Any) -> str:
     """How every result of a tool reaches the model: compact JSON."""
-    return _harmless(json.dumps(result, ensure_ascii=False, separators=(",", ":")))
+    return harmless(json.dumps(result, ensure_ascii=False, separators=(",", ":")))
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
     """Text from outside, in which no quoted control token (`<|im_end|>`) can end a chat turn."""
     return text.replace("<|", "< |")
 

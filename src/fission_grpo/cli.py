@@ -6,7 +6,7 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -18,6 +18,10 @@ model_app = typer.Typer(help="The embedded model.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 data_app = typer.Typer(help="The executable domains and the data made of them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+eval_app = typer.Typer(
+    help="Evaluates a model on a source of tasks: success, one-shot, recovery.", no_args_is_help=True
+)
+app.add_typer(eval_app, name="eval")
 console = Console()
 
 ConfigArgument = Annotated[Path, typer.Argument(help="YAML config.")]
@@ -113,18 +117,134 @@ def train(config: ConfigArgument, overrides: SetOption = []) -> None:  # noqa: B
         raise typer.Exit(130)
 
 
-@app.command("eval")
-def evaluate(
-    config: ConfigArgument,
-    out: Annotated[Path | None, typer.Option(help="Write summary and episodes to this JSON file.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Evaluate the newest checkpoint of this run folder.")] = None,
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        help="A Hugging Face id, folder, adapter or run; a served model's URL, or its name at --base-url; replay, "
+        "replay-with-errors[:KIND] or stuck. The config's model if none."
+    ),
+]
+ConfigOption = Annotated[Path | None, typer.Option(help="YAML config: its model, sampling, evaluation, endpoint.")]
+BaseUrlOption = Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint, http://…/v1.")]
+RenderingOption = Annotated[
+    Literal["native", "ours"],
+    typer.Option(help="At an endpoint: `native`, or `ours`, by the chat template of the config's model."),
+]
+WorkersOption = Annotated[int, typer.Option(help="Episodes at once, at an endpoint or without a model.", min=1)]
+OutOption = Annotated[Path | None, typer.Option(help="Folder for the results; the same folder resumes.")]
+LimitOption = Annotated[int | None, typer.Option(help="Only the first so many tasks of each category.", min=1)]
+TrialsOption = Annotated[int, typer.Option(help="How often each task is played, for pass^k.", min=1)]
+UserOption = Annotated[str | None, typer.Option(help="Name of the model that plays the user.")]
+UserUrlOption = Annotated[str | None, typer.Option(help="Its OpenAI-compatible endpoint, http://…/v1.")]
+
+
+@eval_app.command()
+def domains(
+    model: ModelOption = None,
+    config: ConfigOption = None,
+    base_url: BaseUrlOption = None,
+    rendering: RenderingOption = "native",
+    workers: WorkersOption = 4,
+    out: OutOption = None,
     overrides: SetOption = [],  # noqa: B006
 ) -> None:
-    """Play the config's tasks with its model: success, one-shot success, recovery."""
-    from fission_grpo.config import Config, load_config
-    from fission_grpo.run import evaluate_config
+    """Our own tasks: the config's `tasks`, played in the executable domains."""
+    from fission_grpo.evaluate import on_domains
 
-    evaluate_config(load_config(Config, config, overrides), run, out, console)
+    who, settings = _player(model, config, base_url, rendering, workers, overrides)
+    on_domains(who, settings, out, console)
+
+
+@eval_app.command()
+def bfcl(
+    model: ModelOption = None,
+    categories: Annotated[str, typer.Option(help="base, miss_func, miss_param, long_context; all if none.")] = "",
+    limit: LimitOption = None,
+    config: ConfigOption = None,
+    base_url: BaseUrlOption = None,
+    rendering: RenderingOption = "native",
+    workers: WorkersOption = 4,
+    out: OutOption = None,
+    overrides: SetOption = [],  # noqa: B006
+) -> None:
+    """BFCL v4's multi-turn categories, judged by bfcl-eval's own checker."""
+    from fission_grpo.evaluate import on_bfcl
+
+    who, _ = _player(model, config, base_url, rendering, workers, overrides)
+    on_bfcl(who, categories.replace(",", " ").split(), limit, out, console)
+
+
+@eval_app.command()
+def tau2(
+    domain: Annotated[str, typer.Option(help="retail, airline or telecom.")],
+    model: ModelOption = None,
+    user: UserOption = None,
+    user_url: UserUrlOption = None,
+    trials: TrialsOption = 1,
+    limit: LimitOption = None,
+    config: ConfigOption = None,
+    base_url: BaseUrlOption = None,
+    rendering: RenderingOption = "native",
+    workers: WorkersOption = 4,
+    out: OutOption = None,
+    overrides: SetOption = [],  # noqa: B006
+) -> None:
+    """TAU2, with its own user simulator and evaluator."""
+    from fission_grpo.evaluate import on_tau2, user_model
+
+    who, settings = _player(model, config, base_url, rendering, workers, overrides)
+    played = user_model(who, user, user_url, settings)
+    on_tau2(who, domain, played, limit=limit, trials=trials, out=out, console=console)
+
+
+@eval_app.command()
+def tau(
+    domain: Annotated[str, typer.Option(help="retail or airline.")],
+    model: ModelOption = None,
+    user: UserOption = None,
+    user_url: UserUrlOption = None,
+    trials: TrialsOption = 1,
+    limit: LimitOption = None,
+    config: ConfigOption = None,
+    base_url: BaseUrlOption = None,
+    rendering: RenderingOption = "native",
+    workers: WorkersOption = 4,
+    out: OutOption = None,
+    overrides: SetOption = [],  # noqa: B006
+) -> None:
+    """TAU-Bench (v1), where it is installed from its repository."""
+    from fission_grpo.evaluate import on_tau, user_model
+
+    who, settings = _player(model, config, base_url, rendering, workers, overrides)
+    played = user_model(who, user, user_url, settings)
+    on_tau(who, domain, played, limit=limit, trials=trials, out=out, console=console)
+
+
+@eval_app.command("compare")
+def compare_results(
+    folders: Annotated[list[Path], typer.Argument(help="Result folders of one source; the first is the baseline.")],
+    figure: Annotated[Path | None, typer.Option(help="Draw one-shot success and recovery to this PNG.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write summaries and differences to this JSON file.")] = None,
+) -> None:
+    """Several results side by side, with paired bootstrap intervals."""
+    from fission_grpo.evaluate import compare_folders
+
+    compare_folders(folders, figure, out, console)
+
+
+def _player(
+    model: str | None,
+    config: Path | None,
+    base_url: str | None,
+    rendering: Literal["native", "ours"],
+    workers: int,
+    overrides: list[str],
+) -> Any:
+    from fission_grpo.config import Config, load_config
+    from fission_grpo.evaluate import player
+
+    settings = load_config(Config, config, overrides)
+    return player(model, settings, base_url=base_url, rendering=rendering, workers=workers), settings
 
 
 @app.command()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from fission_grpo.data.sources import DataSettings, TaskSettings
 from fission_grpo.errors import UserError
 from fission_grpo.evaluation.agent import EvaluationSettings
+from fission_grpo.evaluation.endpoint import EndpointSettings
 from fission_grpo.fission import FissionSettings
 from fission_grpo.objective import ObjectiveSettings
 from fission_grpo.policy.load import ModelSettings
@@ -57,6 +58,7 @@ class Config(Settings):
     fission: FissionSettings = FissionSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    endpoint: EndpointSettings = EndpointSettings()
 
 
 class SftConfig(Settings):

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fission_grpo.chat import Decision, Task, ToolCall
-from fission_grpo.config import Config, dump_config, load_config
+from fission_grpo.config import Config, dump_config
 from fission_grpo.data import replay_calls
 from fission_grpo.data.modules import register
 from fission_grpo.data.sources import evaluation_tasks, training_decisions
 from fission_grpo.domains import DOMAINS, ToolError
 from fission_grpo.errors import UserError
-from fission_grpo.evaluation.agent import EvaluationSettings, PolicyAgent
-from fission_grpo.evaluation.episode import Episode, run_tasks
-from fission_grpo.evaluation.recovery import Summary, recovery_table, summarise
+from fission_grpo.evaluate import Player, play_all, say
+from fission_grpo.evaluation import tasks as domain_tasks
+from fission_grpo.evaluation.agent import PolicyAgent
+from fission_grpo.evaluation.recovery import recovery_table
+from fission_grpo.evaluation.results import Results, read_summary, write_whole
 from fission_grpo.feedback import Source, diagnose, execution_feedback, format_feedback, rules_feedback
 from fission_grpo.policy import Policy, checkpoint
 from fission_grpo.trainer import Explored, Trainer
@@ -96,7 +96,7 @@ def train(config: Config, console: Console) -> dict[str, Any] | None:
     """
     folder = RunFolder.of(config)
     if folder.summary.exists():
-        _say(console, f"{folder.path} is finished; delete it to run again")
+        say(console)(f"{folder.path} is finished; delete it to run again")
         return _report(folder, console)
     register(config.modules)
     decisions, tasks = training_decisions(config.data), evaluation_tasks(config.tasks)
@@ -107,72 +107,24 @@ def train(config: Config, console: Console) -> dict[str, Any] | None:
     trainer = _trainer(config, policy, decisions, folder, console)
     folder.create(config)  # only now: what failed before has left nothing behind
     _resume(trainer, policy, folder, console)
-    if not (folder.eval / "before.json").exists():
-        _evaluate(policy, tasks, config.evaluation, folder.eval / "before.json", console)
+    if not (folder.eval / "before" / "summary.json").exists():
+        _evaluate(policy, tasks, config, folder.eval / "before", console)
     trainer.run()
     if trainer.stopping:
-        _say(console, f"stopped after update {trainer.updates.total()}; the same command resumes")
+        say(console)(f"stopped after update {trainer.updates.total()}; the same command resumes")
         return None
-    _evaluate(policy, tasks, config.evaluation, folder.eval / "after.json", console)
+    _evaluate(policy, tasks, config, folder.eval / "after", console)
     checkpoint.save_model(folder.path / "model", policy.model, base=config.model.name)
     summary = {
         "updates_standard": trainer.updates["standard"],
         "updates_fission": trainer.updates["fission"],
-        "before": _headline(folder.eval / "before.json"),
-        "after": _headline(folder.eval / "after.json"),
+        "before": _headline(folder.eval / "before"),
+        "after": _headline(folder.eval / "after"),
         "skipped_decisions": len(trainer.skipped),
         "wall_seconds": round(trainer.state()["seconds"], 1),
     }
     write_whole(folder.summary, json.dumps(summary, indent=2) + "\n")
     return _report(folder, console)
-
-
-def evaluate(policy: Policy, tasks: Sequence[Task], settings: EvaluationSettings, console: Console) -> list[Episode]:
-    """Plays the tasks with the policy, under a progress bar."""
-    with _bar(console, "evaluate", len(tasks)) as advance:
-        return run_tasks(
-            tasks,
-            PolicyAgent(policy, settings),
-            DOMAINS,
-            max_steps=settings.max_steps,
-            batch_size=settings.batch_size,
-            on_done=lambda _: advance(),
-        )
-
-
-def evaluate_config(config: Config, run: Path | None, out: Path | None, console: Console) -> None:
-    """`fission-grpo eval`: the config's model, or the one that a run has trained, on the config's tasks."""
-    register(config.modules)
-    tasks = evaluation_tasks(config.tasks)
-    policy = _trained(run, config) if run else Policy.load(config.model, config.sampling, trainable=False)
-    episodes = evaluate(policy, tasks, config.evaluation, console)
-    console.print(recovery_table({run.name if run else config.name: summarise(episodes)}))
-    if out:
-        write_evaluation(episodes, out)
-
-
-def _trained(run: Path, config: Config) -> Policy:
-    """The policy at a run's newest checkpoint, its model as the run's own config says. Raises RunError."""
-    newest = checkpoint.latest(RunFolder(run).checkpoints)
-    if newest is None:
-        raise RunError(f"{run} holds no checkpoint")
-    model = load_config(Config, run / "config.yaml").model
-    policy = Policy.load(model, config.sampling, trainable=True)
-    checkpoint.load_weights(newest, policy.model)
-    return policy
-
-
-def write_evaluation(episodes: Sequence[Episode], file: Path) -> Summary:
-    """Writes the summary and every episode as JSON; returns the summary."""
-    summary = summarise(episodes)
-    record = {"summary": summary.to_json(), "episodes": [episode.to_json() for episode in episodes]}
-    write_whole(file, json.dumps(record, ensure_ascii=False))
-    return summary
-
-
-def read_evaluation(file: Path) -> Summary:
-    """The summary that `write_evaluation` wrote."""
-    return Summary.from_json(json.loads(file.read_text(encoding="utf-8"))["summary"])
 
 
 def feedback_sources(names: Sequence[str]) -> dict[str, Source]:
@@ -207,7 +159,7 @@ def _trainer(
 
     def on_update(metrics: dict[str, Any], groups: list[Explored]) -> None:
         folder.log(metrics, groups)
-        _say(console, _line(metrics, config.training.updates))
+        say(console)(_line(metrics, config.training.updates))
 
     def save() -> None:
         policy.save(folder.checkpoints / f"step-{trainer.updates.total():06d}", trainer.state())
@@ -226,7 +178,7 @@ def _trainer(
     )
     if trainer.skipped:
         named = ", ".join(trainer.skipped[:5])
-        _say(console, f"skipped {len(trainer.skipped)} decisions longer than sampling.max_context_tokens: {named}")
+        say(console)(f"skipped {len(trainer.skipped)} decisions longer than sampling.max_context_tokens: {named}")
     return trainer
 
 
@@ -235,27 +187,30 @@ def _resume(trainer: Trainer, policy: Policy, folder: RunFolder, console: Consol
     newest = checkpoint.latest(folder.checkpoints)
     if newest is not None:
         trainer.load_state(policy.restore(newest))
-        _say(console, f"resuming from {newest}")
+        say(console)(f"resuming from {newest}")
     folder.rewind(trainer.updates.total())
 
 
-def _evaluate(
-    policy: Policy, tasks: Sequence[Task], settings: EvaluationSettings, file: Path, console: Console
-) -> None:
-    summary = write_evaluation(evaluate(policy, tasks, settings, console), file)
-    _say(console, f"{file.stem}: {summary.success.count} of {summary.tasks} tasks succeed")
+def _evaluate(policy: Policy, tasks: Sequence[Task], config: Config, folder: Path, console: Console) -> None:
+    """Plays the tasks; one that was interrupted goes on."""
+    agent = PolicyAgent(policy, config.evaluation)
+    made = domain_tasks.plays(tasks, DOMAINS, config.evaluation.max_steps)
+    plays = {(task.id, 0): play for task, play in zip(tasks, made, strict=True)}
+    who = Player(folder.name, agent, {}, batch_size=config.evaluation.batch_size)
+    summary = play_all(plays, who, Results(folder, {"source": "domains", "when": folder.name}), console)
+    say(console)(f"{folder.name}: {summary.success.count} of {summary.tasks} tasks succeed")
 
 
 def _report(folder: RunFolder, console: Console) -> dict[str, Any]:
-    before, after = (read_evaluation(folder.eval / f"{when}.json") for when in ("before", "after"))
+    before, after = (read_summary(folder.eval / when) for when in ("before", "after"))
     console.print(recovery_table({"before": before, "after": after}))
-    _say(console, f"run: {folder.path}   rollouts: fission-grpo inspect {folder.path}")
+    say(console)(f"run: {folder.path}   rollouts: fission-grpo inspect {folder.path}")
     summary: dict[str, Any] = json.loads(folder.summary.read_text(encoding="utf-8"))
     return summary
 
 
-def _headline(file: Path) -> dict[str, Any]:
-    summary = read_evaluation(file)
+def _headline(folder: Path) -> dict[str, Any]:
+    summary = read_summary(folder)
     rates = {name: getattr(summary, name).value for name in ("success", "one_shot", "recovery")}
     return {**rates, "tasks": summary.tasks}
 
@@ -310,14 +265,6 @@ FREE_TO_CHANGE = (
 """Keys that a resumed run may set anew: they change how it runs, not what comes out."""
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Writes a whole file or none of it: a full disk leaves what was there."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.partial")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(file)
-
-
 def _differences(a: Any, b: Any, at: str = "") -> list[str]:
     """Dotted keys in which two JSON trees differ."""
     if isinstance(a, dict) and isinstance(b, dict):
@@ -332,16 +279,3 @@ def _update_of(line: str) -> float:
         return int(json.loads(line)["update"])
     except (ValueError, KeyError, TypeError):
         return float("inf")
-
-
-def _say(console: Console, text: str) -> None:
-    """One line, whole: a path that is wrapped cannot be copied."""
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
-
-
-@contextmanager
-def _bar(console: Console, label: str, total: int) -> Iterator[Any]:
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task(label, total=total)
-        yield lambda: progress.advance(bar)

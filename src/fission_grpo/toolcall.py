@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NoReturn
@@ -111,8 +111,11 @@ class Toolbox:
         return None
 
 
-def parse(text: str, toolbox: Toolbox) -> ParsedTurn:
-    """Takes an assistant turn apart and checks every call in it against `toolbox`."""
+def parse(text: str, toolbox: Toolbox | None = None) -> ParsedTurn:
+    """Takes an assistant turn apart and checks every call in it against `toolbox`.
+
+    Without a toolbox, calls are as they were written: unchecked, and 21.0 stays a float.
+    """
     errors: list[FormatError] = []
     think, rest = _split_think(text)
     if think is None:
@@ -122,8 +125,8 @@ def parse(text: str, toolbox: Toolbox) -> ParsedTurn:
     visible, segments, tag_errors = _segments(rest)
     errors += tag_errors
     for number, segment in enumerate(segments, start=1):
-        call = _read_call(segment, number)
-        error = call if isinstance(call, FormatError) else toolbox.check(call)
+        call = _read_call(segment, number, _number if toolbox else _float)
+        error = call if isinstance(call, FormatError) else toolbox.check(call) if toolbox else None
         if error is not None:
             errors.append(FormatError(error.kind, error.message, number, error.column))
         if isinstance(call, ToolCall):
@@ -177,10 +180,10 @@ def _tag_error(opened: bool, number: int) -> FormatError:
     return FormatError("stray_tag", f"{_CLOSE} without {_OPEN}")
 
 
-def _read_call(segment: str, number: int) -> ToolCall | FormatError:
+def _read_call(segment: str, number: int, as_float: Callable[[str], float]) -> ToolCall | FormatError:
     text = segment.strip()
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_number)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=as_float)
     except json.JSONDecodeError as error:
         found = f"invalid JSON at column {error.pos + 1}: {error.msg[0].lower()}{error.msg[1:]}"
         return FormatError("invalid_json", f"tool call {number}: {found}", column=error.pos + 1)
@@ -219,11 +222,17 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _number(text: str) -> float | int:
-    """Numbers are equal by value: 21.0 is the integer 21. Raises ValueError for what no float holds."""
+def _float(text: str) -> float:
+    """Raises ValueError for what no float holds."""
     value = float(text)
     if math.isinf(value):
         raise ValueError("a number is out of range")
+    return value
+
+
+def _number(text: str) -> float | int:
+    """Numbers are equal by value: 21.0 is the integer 21. Raises ValueError for what no float holds."""
+    value = _float(text)
     return int(value) if value.is_integer() else value
 
 

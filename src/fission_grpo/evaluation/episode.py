@@ -1,43 +1,48 @@
-"""The multi-turn harness: plays tasks with an agent, executes its calls, checks every user turn.
+"""The harness: an agent plays multi-turn episodes from any source of tasks, and what it did is recorded in one form.
 
-A user turn is checked as BFCL's multi-turn suite (which the paper evaluates on, §4) checks it: the domain's state must
-equal the state that the reference calls lead to, and what the reference merely looked up, the agent must have looked
-up too. Ours: an episode ends at the first user turn that fails its check, since its outcome is decided. An error that
-would have come later is thus never seen, so episodes that had silently failed by then are no part of the recovery rate.
+A source (our own tasks, BFCL, TAU2) writes a `Play`: a coroutine that yields the conversation whenever it is the
+assistant's turn, is sent that turn, and returns the `Episode`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from threading import Lock
 from typing import Any, Literal, Protocol, Self
 
-from fission_grpo.chat import (
-    Message,
-    Novelty,
-    Rollout,
-    Task,
-    ToolCall,
-    ToolSpec,
-    Turn,
-    assistant_message,
-    error_message,
-    result_message,
-    tool_message,
-)
-from fission_grpo.domains.base import Domain, ToolError
-from fission_grpo.toolcall import TRUNCATED, FormatError, ParsedTurn, Toolbox, parse, render, told
+from fission_grpo.chat import Message, Novelty, Rollout, ToolCall, ToolSpec
 
-Ended = Literal["done", "check_failed", "max_steps", "context_full"]
+Ended = Literal["done", "check_failed", "max_steps", "context_full", "endpoint_error"]
+
+LEFT_OUT: tuple[Ended, ...] = ("context_full", "endpoint_error")
+"""Endings that say nothing of the model's skill: counted apart, in no rate."""
+
+
+@dataclass(frozen=True)
+class Halt:
+    """In place of an assistant turn: why the agent cannot go on. Ends the episode."""
+
+    ended: Literal["context_full", "endpoint_error"]
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class ReferenceTurn:
+    """What a perfect agent does in one user turn: its calls, one tuple per assistant turn, and its closing words."""
+
+    steps: tuple[tuple[ToolCall, ...], ...]
+    reply: str = ""
 
 
 @dataclass
 class Conversation:
-    """A dialogue in play, as the agent sees it. `task` is for scripted agents; a model must not look at it."""
+    """A dialogue in play, as the agent sees it. `reference` is for scripted agents; a model must not look at it."""
 
-    task: Task
     tools: list[ToolSpec]
+    reference: Sequence[ReferenceTurn] = ()
     messages: list[Message] = field(default_factory=list)
     """Everything said so far."""
     pending: list[Message] = field(default_factory=list)
@@ -47,22 +52,51 @@ class Conversation:
     context: Any = None
     """The agent's own slot, e.g. the token ids so far."""
 
-    def _hear(self, *messages: Message) -> None:
+    def hear(self, *messages: Message) -> None:
+        """What the user or the tools say."""
         self.messages += messages
         self.pending += messages
 
-    def _speak(self, rollout: Rollout, message: Message) -> None:
+    def speak(self, rollout: Rollout, message: Message) -> None:
+        """The assistant's turn, as sampled and as it stands in the dialogue."""
         self.rollouts.append(rollout)
         self.messages.append(message)
         self.pending = []
+
+    def show(self, tools: list[ToolSpec]) -> None:
+        """Other tools from here on. They stand at the dialogue's beginning, so the agent has to read it anew."""
+        self.tools, self.context = tools, None
 
 
 class Agent(Protocol):
     """Whatever can take the assistant's part."""
 
-    def act(self, conversations: Sequence[Conversation]) -> Sequence[Rollout | None]:
-        """The next assistant turn of every conversation, in their order; None where the dialogue is too long for it."""
+    def act(self, conversations: Sequence[Conversation]) -> Sequence[Rollout | Halt]:
+        """The next assistant turn of every conversation, in their order."""
         ...
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One error that an assistant turn met: its kind, what the model was told, and the refused call as text."""
+
+    kind: str
+    message: str
+    calls: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one assistant turn came to."""
+
+    invocation: str
+    """What it invoked: equal for equal calls, or for equal text where nothing parsed."""
+    called: bool
+    """Whether it called any tool."""
+    failures: tuple[Failure, ...] = ()
+    """Errors that the model saw."""
+    soft_failures: int = 0
+    """Calls whose result says that they achieved nothing, without being an error."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +108,7 @@ class ExecutionError:
     step: int
     """Assistant turn within the user turn, from 0."""
     kind: str
-    """`tool_error`, or the kind of the format error."""
+    """`tool_error`, the kind of the format error, or a kind of the source's own."""
     message: str
     calls: str
     """The refused call, or the whole assistant turn for a format error, as text."""
@@ -85,18 +119,34 @@ class Episode:
     """What became of one task."""
 
     task: str
-    domain: str
+    category: str
+    """The part of its source that it belongs to: one of our domains, a BFCL category, a TAU2 domain."""
     kinds: list[str]
     """Kinds of the task's turns, sorted, each once."""
     turns: int
+    """User turns that the task has; 0 where the user decides as the dialogue goes."""
     novelty: Novelty = "none"
     """As `Task.novelty`."""
+    trial: int = 0
+    """From 0, where a task is played several times."""
     turns_passed: int = 0
     success: bool = False
+    strict: bool | None = None
+    """Success by the stricter of two verdicts, where the source has two."""
     ended: Ended = "check_failed"
+    detail: str = ""
+    """Why it ended so, in words, where there is more to say."""
     steps: int = 0
     """Assistant turns in all."""
     execution_errors: list[ExecutionError] = field(default_factory=list)
+    soft_failures: int = 0
+    """Calls whose result says that they achieved nothing, without being an error."""
+    unheard: dict[str, int] = field(default_factory=dict)
+    """Malformed assistant turns that met silence instead of an error, by kind: what the source drops."""
+    steps_to_recover: list[int] = field(default_factory=list)
+    """For each error recovered from: assistant turns from it to the next calls without one, in its user turn."""
+    unrecovered: int = 0
+    """Errors, consecutive ones counted once, after which their user turn had no calls without one."""
     identical_reinvocations: int = 0
     """Assistant turns that repeat, directly after an error, exactly the calls (or the text) that met it."""
     reinvocation_chances: int = 0
@@ -114,182 +164,120 @@ class Episode:
         return cls(**{**record, "execution_errors": [ExecutionError(**error) for error in record["execution_errors"]]})
 
 
-def run_tasks(
-    tasks: Sequence[Task],
+class Record:
+    """Writes assistant turns into an episode. One user turn's errors are never compared with another's."""
+
+    def __init__(self, episode: Episode) -> None:
+        self.episode = episode
+        self._turn, self._steps, self._erring = -1, 0, 0
+        self._before: Step | None = None
+
+    def begin_turn(self) -> None:
+        """The user has spoken."""
+        self._turn += 1
+        self._steps, self._erring, self._before = 0, 0, None
+
+    def add(self, step: Step) -> None:
+        """One assistant turn."""
+        episode = self.episode
+        episode.steps += 1
+        episode.soft_failures += step.soft_failures
+        for failure in step.failures:
+            error = ExecutionError(self._turn, self._steps, failure.kind, failure.message, failure.calls)
+            episode.execution_errors.append(error)
+        if self._before and self._before.failures:
+            episode.reinvocation_chances += 1
+            episode.identical_reinvocations += step.invocation == self._before.invocation
+        if self._erring and step.called and not step.failures:
+            episode.steps_to_recover.append(self._erring)
+            episode.unrecovered, self._erring = episode.unrecovered - 1, 0
+        elif self._erring or step.failures:
+            episode.unrecovered += not self._erring  # until shown otherwise
+            self._erring += 1
+        self._steps, self._before = self._steps + 1, step
+
+    def unheard(self, kinds: Sequence[str]) -> None:
+        """A malformed turn that nothing answers."""
+        self.episode.unheard = dict(Counter(self.episode.unheard) + Counter(kinds))
+
+
+Play = Generator[Conversation, Rollout | Halt, Episode]
+
+
+def run(
+    plays: Sequence[Callable[[], Play]],
     agent: Agent,
-    domains: Mapping[str, type[Domain]],
     *,
-    max_steps: int = 10,
     batch_size: int = 32,
+    workers: int = 1,
     on_done: Callable[[Episode], None] | None = None,
 ) -> list[Episode]:
-    """Plays every task; returns the episodes in the order of `tasks`.
+    """Plays every episode; returns them in the order of `plays`.
 
-    Up to `batch_size` episodes are in play at once, and a new one starts as soon as one ends. `max_steps` bounds the
-    assistant turns, closing words included, of one user turn. `on_done` is called as episodes end, in that order.
-    Raises ValueError for a bad limit, an unknown domain or a task whose reference calls fail, KeyError for an unknown
-    tool of a task.
+    Each of `workers` threads has up to `batch_size` episodes in play at once, whose turns the agent takes together;
+    a new one starts as soon as one ends. `on_done` is called as episodes end, in that order, by one thread at a time.
+    Raises ValueError for a bad limit, and whatever a play or the agent raises, once every thread has stopped.
     """
-    if max_steps < 1 or batch_size < 1:
-        raise ValueError("max_steps and batch_size must be at least 1")
-    if unknown := {task.domain for task in tasks} - set(domains):
-        raise ValueError(f"unknown domains: {', '.join(sorted(unknown))}")
-    plays = [play(task, domains[task.domain], max_steps) for task in tasks]
-    active: dict[int, Conversation] = {}
+    if batch_size < 1 or workers < 1:
+        raise ValueError("batch_size and workers must be at least 1")
+    waiting, lock = iter(enumerate(plays)), Lock()
     ended: dict[int, Episode] = {}
+    broken = False
 
-    def advance(index: int, rollout: Rollout | None) -> None:
+    def start() -> tuple[int, Play] | None:
+        with lock:
+            following = None if broken else next(waiting, None)
+        return following and (following[0], following[1]())
+
+    def finish(index: int, episode: Episode) -> None:
+        with lock:
+            ended[index] = episode
+            if on_done is not None:
+                on_done(episode)
+
+    def work() -> None:
+        nonlocal broken
         try:
-            active[index] = plays[index].send(rollout)
+            _work(start, finish, agent, batch_size)
+        except BaseException:
+            broken = True
+            raise
+
+    if workers == 1:
+        work()
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            for done in [pool.submit(work) for _ in range(workers)]:
+                done.result()
+    return [ended[index] for index in range(len(plays))]
+
+
+def _work(
+    start: Callable[[], tuple[int, Play] | None],
+    finish: Callable[[int, Episode], None],
+    agent: Agent,
+    batch_size: int,
+) -> None:
+    """Plays episodes until none is left to start."""
+    active: dict[int, tuple[Play, Conversation]] = {}
+
+    def advance(index: int, play: Play, turn: Rollout | Halt | None) -> None:
+        try:
+            active[index] = play, (next(play) if turn is None else play.send(turn))
         except StopIteration as stop:
             active.pop(index, None)
-            ended[index] = stop.value
-            if on_done is not None:
-                on_done(stop.value)
+            finish(index, stop.value)
 
-    waiting = iter(range(len(tasks)))
-    while len(ended) < len(tasks):
-        while len(active) < batch_size and (index := next(waiting, None)) is not None:
-            advance(index, None)
-        indices = list(active)
-        rollouts = agent.act([active[index] for index in indices]) if indices else []
-        for index, rollout in zip(indices, rollouts, strict=True):
-            advance(index, rollout)
-    return [ended[index] for index in range(len(tasks))]
-
-
-def play(task: Task, domain: type[Domain], max_steps: int) -> Generator[Conversation, Rollout | None, Episode]:
-    """One episode as a coroutine: yields the conversation whenever it is the assistant's turn, is sent the rollout.
-
-    None in place of a rollout ends it: the agent cannot go on.
-    """
-    tools = domain.specs(task.tools)
-    toolbox = Toolbox(tools)  # cheap: schemas are compiled once per process
-    world, reference = domain.restore(task.initial_state), domain.restore(task.initial_state)
-    conversation = Conversation(task, tools)
-    kinds = sorted({turn.kind for turn in task.turns})
-    episode = Episode(task.id, task.domain, kinds, len(task.turns), task.novelty, messages=conversation.messages)
-    obtained: set[str] = set()
-    for number, turn in enumerate(task.turns):
-        required = _replay(reference, turn, task.id)
-        conversation._hear({"role": "user", "content": turn.user})
-        moves: list[_Move] = []
-        while not moves or not moves[-1].closes:
-            if len(moves) == max_steps:
-                episode.ended = "max_steps"
-                return episode
-            rollout = yield conversation
-            if rollout is None:
-                episode.ended = "context_full"
-                return episode
-            move = _take(rollout, toolbox, world)
-            conversation._speak(rollout, move.message)
-            conversation._hear(*move.answers)
-            _record(episode, number, moves, move)
-            moves.append(move)
-            obtained |= move.results
-        called = any(move.results for move in moves)
-        if (called and not turn.steps) or not required <= obtained or world.snapshot() != reference.snapshot():
-            return episode
-        episode.turns_passed += 1
-    episode.success, episode.ended = True, "done"
-    return episode
-
-
-@dataclass(frozen=True)
-class _Failure:
-    kind: str
-    message: str
-    calls: str
-
-
-@dataclass(frozen=True)
-class _Move:
-    """What one assistant turn came to."""
-
-    message: Message
-    invocation: str
-    """What it invoked: equal for equal calls, or for equal text where nothing parsed."""
-    answers: tuple[Message, ...] = ()
-    results: frozenset[str] = frozenset()
-    """Results of the calls that succeeded, as canonical JSON."""
-    failures: tuple[_Failure, ...] = ()
-
-    @property
-    def closes(self) -> bool:
-        """Whether it ends the user turn: nothing was called and nothing was wrong."""
-        return not self.answers
-
-
-def _take(rollout: Rollout, toolbox: Toolbox, world: Domain) -> _Move:
-    """Parses one assistant turn and executes its calls on `world`. A turn with any format error is refused whole."""
-    parsed = parse(rollout.text, toolbox)
-    invocation = _invocation(rollout, parsed)
-    if errors := _format_errors(rollout, parsed):
-        answer = tool_message(error_message("; ".join(error.message for error in errors)))
-        failures = tuple(_Failure(error.kind, error.message, rollout.text) for error in errors)
-        return _Move(assistant_message(rollout.text, ()), invocation, (answer,), failures=failures)
-    if not parsed.calls:
-        return _Move(assistant_message(rollout.text, ()), invocation)
-    thinking = f"<think>{parsed.think}</think>\n\n" if parsed.think else ""
-    message = assistant_message(thinking + parsed.text, parsed.calls)
-    answers, results, failures = _execute(parsed.calls, world)
-    return _Move(message, invocation, answers, results, failures)
-
-
-def _execute(
-    calls: Sequence[ToolCall], world: Domain
-) -> tuple[tuple[Message, ...], frozenset[str], tuple[_Failure, ...]]:
-    """Executes the calls in order, each whatever became of those before it, as parallel calls are executed."""
-    answers, results, failures = [], set(), []
-    for call in calls:
-        try:
-            result = world.call(call)
-        except ToolError as error:
-            answers.append(tool_message(error_message(str(error))))
-            failures.append(_Failure("tool_error", str(error), render([call])))
-        else:
-            answers.append(tool_message(result_message(result)))
-            results.add(_canonical(result))
-    return tuple(answers), frozenset(results), tuple(failures)
-
-
-def _format_errors(rollout: Rollout, parsed: ParsedTurn) -> tuple[FormatError, ...]:
-    """What the model is told is wrong. A cut-off turn without a call is told just that: its open tags follow."""
-    if not rollout.finished and not parsed.calls:
-        return (TRUNCATED,)
-    return told(parsed.errors)
-
-
-def _invocation(rollout: Rollout, parsed: ParsedTurn) -> str:
-    if not parsed.calls:
-        return rollout.text.rpartition("</think>")[2].strip()
-    # The errors tell apart turns whose calls parsed only in part.
-    return _canonical([[asdict(call) for call in parsed.calls], [error.message for error in parsed.errors]])
-
-
-def _record(episode: Episode, turn: int, before: Sequence[_Move], move: _Move) -> None:
-    """Counts one assistant turn, and compares it with the one before where that met an error."""
-    episode.steps += 1
-    for failure in move.failures:
-        error = ExecutionError(turn, len(before), failure.kind, failure.message, failure.calls)
-        episode.execution_errors.append(error)
-    if before and before[-1].failures:
-        episode.reinvocation_chances += 1
-        episode.identical_reinvocations += move.invocation == before[-1].invocation
-
-
-def _replay(reference: Domain, turn: Turn, task_id: str) -> frozenset[str]:
-    """Executes the reference calls; returns the required results: those of the last step where no state changed."""
-    before = reference.snapshot()
-    results: list[str] = []
     try:
-        for calls in turn.calls:
-            results = [_canonical(reference.call(call)) for call in calls]
-    except ToolError as error:
-        raise ValueError(f"task '{task_id}': its reference fails: {error}") from error
-    return frozenset(results) if reference.snapshot() == before else frozenset()
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+        while True:
+            while len(active) < batch_size and (started := start()):
+                advance(*started, None)
+            if not active:
+                return
+            indices = list(active)
+            turns = agent.act([active[index][1] for index in indices])
+            for index, turn in zip(indices, turns, strict=True):
+                advance(index, active[index][0], turn)
+    finally:
+        for play, _ in active.values():
+            play.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,6 +110,17 @@ def merge_adapter(model: Any, adapter: str) -> Any:
         return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     except _LOADING_ERRORS as error:
         raise ModelError(f"adapter '{adapter}' does not fit the model: {first_line(error)}") from error
+
+
+def adapter_base(folder: Path) -> str | None:
+    """The model that a saved adapter belongs to; None where the folder holds no adapter. Raises ModelError."""
+    file = folder / "adapter_config.json"
+    if not file.is_file():
+        return None
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{file}: names no base model") from error
 
 
 def _resolve(name: str) -> str:
