@@ -17,6 +17,7 @@ HEAVY = {"torch", "transformers", "peft", "trl", "accelerate", "datasets"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "cache": set(),
     "settings": set(),
     "chat": {"errors"},
     "toolcall": {"chat", "errors"},
@@ -26,10 +27,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"fission", "errors"},
     "domains": {"chat", "errors"},
     "data": {"chat", "toolcall", "domains", "settings", "errors"},
-    "evaluation": {"chat", "toolcall", "domains", "settings", "errors"},
+    "evaluation": {"chat", "toolcall", "domains", "settings", "cache", "errors"},
     "inspection": {"errors"},
     "objective": {"settings", "errors"},
-    "policy": {"chat", "objective", "settings", "errors"},
+    "policy": {"chat", "objective", "settings", "cache", "errors"},
     "trainer": {"chat", "toolcall", "reward", "feedback", "fission", "metrics", "policy", "settings", "errors"},
 }
 """Rooms below the command line; those that compose them may import any of these."""

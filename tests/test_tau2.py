@@ -396,10 +396,7 @@ def test_a_failure_of_pip_is_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture(scope="module")
 def tau2() -> Iterator[Simulators]:
-    python = environment._folder(TAU2) / "bin" / "python"
-    if not python.exists():
-        pytest.skip("TAU2's environment has not been created (fission-grpo eval tau2 does so)")
-    with Simulators(python) as simulators:
+    with Simulators(python_of(TAU2, print)) as simulators:
         yield simulators
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fission_grpo.cache import cache_folder
 from fission_grpo.errors import UserError
 
 
@@ -85,9 +85,8 @@ def python_of(environment: Environment, say: Callable[[str], None] = print) -> P
 
 def _folder(environment: Environment) -> Path:
     """Another Python or another requirement, another folder."""
-    root = os.environ.get("FISSION_GRPO_CACHE") or Path.home() / ".cache" / "fission-grpo"
     asked = " ".join((environment.package, *environment.needed, sys.version))
-    return Path(root) / f"{environment.name}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
+    return cache_folder() / f"{environment.name}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
 
 
 def _create(environment: Environment, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from pydantic import TypeAdapter
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 from scipy.stats import binomtest, bootstrap
@@ -233,24 +234,28 @@ def _names(mappings: Iterable[Mapping[Any, Any]]) -> list[Any]:
 
 
 def category_table(summary: Summary) -> Table:
-    """A console table: one row per category and one for all of them."""
-    table = Table(title="By category (95 % intervals)")
+    """A console table, 80 columns wide: one row per category and one for all of them."""
+    table = Table(title="By category (95 % intervals)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     columns: dict[str, Callable[[Summary], Any]] = {
-        "tasks": lambda s: s.tasks,
-        "success": lambda s: s.success,
-        **({"strict": lambda s: s.strict or "–"} if summary.strict else {}),
-        "one-shot": lambda s: s.one_shot,
-        "recovery": lambda s: s.recovery,
-        "identical": lambda s: s.identical_reinvocation,
+        "success": lambda s: _short(s.success),
+        **({"strict": lambda s: _short(s.strict)} if summary.strict else {}),
+        "one-shot": lambda s: _short(s.one_shot),
+        "recovery": lambda s: _short(s.recovery),
         "errors": lambda s: sum(s.errors.values()),
-        **({"soft failures": lambda s: s.soft_failures} if summary.soft_failures else {}),
         **({"left out": lambda s: sum(s.left_out.values())} if summary.left_out else {}),
     }
     table.add_column("category")
     for name in columns:
         table.add_column(name, justify="right")
     for name, part in summary.by_category.items():
-        table.add_row(Text(name), *(str(of(part)) for of in columns.values()))
+        table.add_row(Text(name.removeprefix("multi_turn_")), *(str(of(part)) for of in columns.values()))
     table.add_section()
     table.add_row("all", *(str(of(summary)) for of in columns.values()))
     return table
+
+
+def _short(rate: Rate | None) -> str:
+    """A rate on two short lines."""
+    if rate is None or rate.value is None:
+        return "–"
+    return f"{rate.value:.1%} {rate.count}/{rate.total}\n({rate.low:.0%}–{rate.high:.0%})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from fission_grpo.cache import cache_folder
 from fission_grpo.errors import UserError
 from fission_grpo.policy.template import hermes_template
 
@@ -31,9 +31,8 @@ class FetchError(UserError, RuntimeError):
 
 
 def model_dir() -> Path:
-    """Where the embedded model lives once fetched: `$FISSION_GRPO_CACHE` or `~/.cache/fission-grpo`."""
-    root = os.environ.get("FISSION_GRPO_CACHE") or Path.home() / ".cache" / "fission-grpo"
-    return Path(root) / "smollm2-135m-instruct"
+    """Where the embedded model lives once fetched."""
+    return cache_folder() / "smollm2-135m-instruct"
 
 
 def warm_start_dir() -> Path:
