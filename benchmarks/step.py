@@ -20,6 +20,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -44,8 +45,8 @@ def prompt(tokenizer: Any, tokens: int, seed: int = 0) -> str:
     raise RuntimeError(f"no text of {tokens} tokens")
 
 
-def policy(logprobs: str = "shared") -> Any:
-    """The embedded model with a fresh LoRA, ready to learn; never stops before N tokens."""
+def policy(logprobs: str = "shared", lora: bool = True) -> Any:
+    """The embedded model with a fresh LoRA, ready to learn, or without; never stops before N tokens."""
     from fission_grpo.objective import ObjectiveSettings
     from fission_grpo.policy import Policy
     from fission_grpo.policy.load import ModelSettings
@@ -53,8 +54,10 @@ def policy(logprobs: str = "shared") -> Any:
     from fission_grpo.policy.update import OptimizerSettings
 
     sampling = SamplingSettings(temperature=1.0, top_k=0, max_new_tokens=NEW_TOKENS)
-    made = Policy.load(ModelSettings(), sampling, trainable=True)
+    made = Policy.load(ModelSettings(), sampling, trainable=lora)
     made.eos = frozenset()
+    if not lora:
+        return made
     made.learn(OptimizerSettings(lr=1e-6), ObjectiveSettings(beta=0.0), updates=1000)
     made._shares = logprobs == "shared"
     return made
@@ -77,11 +80,12 @@ def timed(action: Callable[[], Any], steps: int) -> float:
 
 
 def sampling(tokens: int, steps: int) -> dict[str, float]:
-    """Rollouts of `BATCH` contexts together."""
-    made = policy()
-    batch = contexts(made, BATCH, tokens)
-    seconds = timed(lambda: made.sample(batch, GROUP, counter=0), steps)
-    return {"seconds": seconds, "tokens_per_second": BATCH * GROUP * NEW_TOKENS / seconds}
+    """Rollouts of `BATCH` contexts together, with the LoRA that is trained and with the bare model."""
+    rates = {}
+    for name, made in (("tokens_per_second", policy()), ("tokens_per_second_without_lora", policy(lora=False))):
+        batch = contexts(made, BATCH, tokens)
+        rates[name] = BATCH * GROUP * NEW_TOKENS / timed(partial(made.sample, batch, GROUP, counter=0), steps)
+    return rates
 
 
 def step(tokens: int, steps: int, group: int = GROUP, logprobs: str = "shared") -> dict[str, float]:
@@ -229,7 +233,7 @@ def main() -> None:
         print(json.dumps(MEASUREMENTS[options.measure](options.contexts[0], options.steps)))
         return
     sampled = apart("sampling", 512, options.steps)
-    print(f"sampling {BATCH} × {GROUP} × {NEW_TOKENS}: {sampled['tokens_per_second']:.0f} tokens/s", flush=True)
+    print(f"sampling {BATCH} × {GROUP} × {NEW_TOKENS}: {sampled}", flush=True)
     found: dict[int, dict[str, dict[str, float]]] = {}
     names = ("step", "update", "unshared update", "trl")
     for tokens in options.contexts:

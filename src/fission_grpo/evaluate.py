@@ -226,7 +226,7 @@ def play_all(plays: Mapping[Key, Callable[[], Play]], who: Player, results: Resu
 def _report(
     plays: Mapping[Key, Callable[[], Play]], who: Player, asked: Mapping[str, Any], out: Path | None, console: Console
 ) -> Summary:
-    folder = out or Path("results") / asked["source"] / re.sub(r"[^\w.-]+", "-", who.name).strip("-.")
+    folder = out or Path("evaluations") / asked["source"] / re.sub(r"[^\w.-]+", "-", who.name).strip("-.")
     results = Results(folder, {**asked, **who.asked, "fission_grpo": __version__})
     summary = play_all(plays, who, results, console)
     if len(summary.by_category) > 1:
