@@ -163,6 +163,16 @@ def test_every_tool_is_shown_in_openai_form(entries: dict[str, list[dict[str, An
     assert found == {"object", "string", "integer", "number", "boolean", "array"}
 
 
+def test_a_float_is_told_as_the_package_tells_it(entries: dict[str, list[dict[str, Any]]]) -> None:
+    entry = next(e for e in entries["multi_turn_base"] if "MathAPI" in e["involved_classes"])
+    (add,) = [spec["function"] for spec in bfcl._specs(entry["function"]) if spec["function"]["name"] == "add"]
+    assert add["parameters"]["properties"]["a"] == {
+        "type": "number",
+        "format": "float",
+        "description": "First number. This is a float type value.",
+    }
+
+
 def _types(schema: Any) -> Iterator[str]:
     for inner in schema if isinstance(schema, list) else schema.values():
         if isinstance(inner, dict):
@@ -299,3 +309,27 @@ def test_limits_and_a_python_without_the_package(servers: Servers, tmp_path: Pat
 
     with Servers(Path(sys.executable)) as broken, pytest.raises(BfclError, match="does not load 'multi_turn_base'"):
         broken.load("multi_turn_base")
+
+
+def test_a_huge_number_is_an_error_in_the_packages_words(
+    entries: dict[str, list[dict[str, Any]]], servers: Servers
+) -> None:
+    (episode,) = _run([_maths(entries)], _Says(render([ToolCall("power", {"base": 99, "exponent": 9999})])), servers)
+    assert [error.kind for error in episode.execution_errors] == ["exception"]
+    assert _told(episode)[0].startswith("Error during execution: Exceeds the limit")
+
+
+def test_hanging_calls_end_in_refusals_and_a_process_that_dies_in_an_outcome(
+    entries: dict[str, list[dict[str, Any]]], servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "CALL_SECONDS", 0.5)
+    hanging = ToolCall("power", {"base": 99, "exponent": 99999999})
+    start = time.monotonic()
+    (episode,) = _run([_maths(entries)], _Says(render([hanging] * 100)), servers)
+    assert time.monotonic() - start < 20
+    assert Counter(error.kind for error in episode.execution_errors) == {"timeout": 100}
+    assert "too many calls gave no answer" in _told(episode)[-1]
+    monkeypatch.setattr(client, "LONG_SECONDS", 0.0001)
+    (lost,) = _run([_files(entries)], Replay(), servers)
+    assert (lost.ended, lost.strict) == ("check_failed", False)
+    assert lost.detail.startswith("BFCL's process failed: no answer within")

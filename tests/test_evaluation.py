@@ -363,7 +363,8 @@ def test_the_decomposition_by_hand() -> None:
 
 
 def test_episodes_that_were_left_out_are_in_no_rate_but_one() -> None:
-    out = [_episode(False, ["tool_error"], ended="context_full"), _episode(False, ended="endpoint_error")]
+    out = [_episode(False, ended="context_full"), _episode(False, ["tool_error"], ended="endpoint_error", steps=2)]
+    assert not _episode(False, ["tool_error"], ended="context_full", steps=2).left_out  # its own words filled it
     summary, without = summarise([*_mixed(), *out]), summarise(_mixed())
     assert summary.left_out == {"context_full": 1, "endpoint_error": 1}
     assert _counts(summary.of_all) == (3, 8)

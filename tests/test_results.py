@@ -1,12 +1,14 @@
 """An evaluation's folder: what is done is kept, what is torn or to be tried again is not, others are refused."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fission_grpo.evaluation.episode import Episode, Play
+from fission_grpo.chat import Rollout
+from fission_grpo.evaluation.episode import Conversation, Episode, Play, run
 from fission_grpo.evaluation.recovery import summarise
 from fission_grpo.evaluation.results import Results, ResultsError, evaluate, read_episodes, read_summary
 from fission_grpo.evaluation.scripted import Replay
@@ -72,3 +74,26 @@ def test_workers_write_whole_lines(tmp_path: Path) -> None:
     names = [f"t{i}" for i in range(50)]
     evaluate(_plays(*names, played=[]), Replay(), Results(tmp_path, {}), workers=8)
     assert sorted(episode.task for episode in read_episodes(tmp_path)) == sorted(names)
+
+
+def test_an_interrupt_stops_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from concurrent.futures import Future
+
+    def interrupted(self: Any, timeout: float | None = None) -> None:
+        raise KeyboardInterrupt  # as Ctrl-C does in the thread that waits
+
+    class Slow(Replay):
+        def act(self, conversations: Any) -> Any:
+            time.sleep(0.01)
+            return [Rollout("", (), ()) for _ in conversations]
+
+    def play() -> Play:
+        for _ in range(10_000):
+            yield Conversation([])
+        return _episode("never")
+
+    monkeypatch.setattr(Future, "result", interrupted)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run([play] * 4, Slow(), batch_size=1, workers=2)
+    assert time.monotonic() - start < 10  # two episodes alone would take 100 s

@@ -134,8 +134,8 @@ def result_message(result: Any) -> str:
 
 
 def harmless(text: str) -> str:
-    """Text from outside, in which no quoted control token (`<|im_end|>`) can end a chat turn."""
-    return text.replace("<|", "< |")
+    """Text from outside, in which no quoted control token (`<|im_end|>`) can end a chat turn; always writable."""
+    return text.encode("utf-8", "replace").decode().replace("<|", "< |")
 
 
 def tool_message(content: str) -> Message:

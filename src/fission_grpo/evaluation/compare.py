@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fission_grpo.errors import UserError
-from fission_grpo.evaluation.episode import LEFT_OUT, Episode
+from fission_grpo.evaluation.episode import Episode
 from fission_grpo.evaluation.recovery import Rate, Summary, summarise
 from fission_grpo.evaluation.results import key_of
 
@@ -53,7 +53,7 @@ METRICS: dict[str, tuple[Callable[[Episode], float], Callable[[Episode], float]]
 
 def difference(metric: str, one: Sequence[Episode], other: Sequence[Episode]) -> Difference:
     """`metric` of `other` minus that of `one`, over the tasks and trials that neither left out."""
-    ours, theirs = ({key_of(e): e for e in side if e.ended not in LEFT_OUT} for side in (one, other))
+    ours, theirs = ({key_of(e): e for e in side if not e.left_out} for side in (one, other))
     tasks = sorted({task for task, _ in ours.keys() & theirs.keys()})
     if not tasks:
         return Difference(None, None, None, 0)

@@ -351,7 +351,7 @@ def _client(base_url: str, settings: EndpointSettings) -> openai.OpenAI:
     )
 
 
-_TOO_LONG = re.compile("context (length|size|window)|context_length_exceeded", re.IGNORECASE)
+_TOO_LONG = re.compile("context (length|size|window)|context_length_exceeded|prompt is too long", re.IGNORECASE)
 """How servers (vLLM, SGLang, llama.cpp, OpenAI) say that a prompt does not fit."""
 
 

@@ -17,9 +17,6 @@ from fission_grpo.chat import Message, Novelty, Rollout, ToolCall, ToolSpec
 
 Ended = Literal["done", "check_failed", "max_steps", "context_full", "endpoint_error"]
 
-LEFT_OUT: tuple[Ended, ...] = ("context_full", "endpoint_error")
-"""Endings that say nothing of the model's skill: counted apart, in no rate."""
-
 
 @dataclass(frozen=True)
 class Halt:
@@ -154,6 +151,12 @@ class Episode:
     messages: list[Message] = field(default_factory=list)
     """The transcript. A malformed assistant turn stands in it as plain text, never as `tool_calls`."""
 
+    @property
+    def left_out(self) -> bool:
+        """Whether it says nothing of the model's skill, and so is in no rate: its endpoint failed, or its very first
+        prompt did not fit. A dialogue that outgrew the context later counts as a failure."""
+        return self.ended == "endpoint_error" or (self.ended == "context_full" and self.steps == 0)
+
     def to_json(self) -> dict[str, Any]:
         """The episode as JSON-ready data."""
         return asdict(self)
@@ -238,7 +241,7 @@ def run(
     def work() -> None:
         nonlocal broken
         try:
-            _work(start, finish, agent, batch_size)
+            _work(start, finish, agent, batch_size, lambda: broken)
         except BaseException:
             broken = True
             raise
@@ -247,8 +250,12 @@ def run(
         work()
     else:
         with ThreadPoolExecutor(workers) as pool:
-            for done in [pool.submit(work) for _ in range(workers)]:
-                done.result()
+            try:
+                for done in [pool.submit(work) for _ in range(workers)]:
+                    done.result()
+            except BaseException:  # Ctrl-C reaches only this thread
+                broken = True
+                raise
     return [ended[index] for index in range(len(plays))]
 
 
@@ -257,8 +264,9 @@ def _work(
     finish: Callable[[int, Episode], None],
     agent: Agent,
     batch_size: int,
+    stopped: Callable[[], bool],
 ) -> None:
-    """Plays episodes until none is left to start."""
+    """Plays episodes until none is left to start, or all is stopped."""
     active: dict[int, tuple[Play, Conversation]] = {}
 
     def advance(index: int, play: Play, turn: Rollout | Halt | None) -> None:
@@ -272,7 +280,7 @@ def _work(
         while True:
             while len(active) < batch_size and (started := start()):
                 advance(*started, None)
-            if not active:
+            if not active or stopped():
                 return
             indices = list(active)
             turns = agent.act([active[index][1] for index in indices])

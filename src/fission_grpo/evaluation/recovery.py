@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy.stats import binomtest, bootstrap
 
-from fission_grpo.evaluation.episode import LEFT_OUT, Episode
+from fission_grpo.evaluation.episode import Episode
 
 NOVELTIES = {"none": "seen patterns", "pattern": "unseen patterns", "domain": "unseen domains"}
 """How a table names what of a task is new."""
@@ -80,7 +80,7 @@ class Summary:
     tasks: int
     """Episodes counted."""
     left_out: dict[str, int]
-    """Episodes not counted, by how they ended: `context_full` (too long for the model), `endpoint_error`."""
+    """Episodes not counted, by how they ended: `context_full` (the first prompt did not fit), `endpoint_error`."""
     success: Rate
     """Episodes that succeed: the paper's overall accuracy."""
     of_all: Rate
@@ -92,9 +92,10 @@ class Summary:
     recovery: Rate
     """P(success | at least one execution error)."""
     errors_recovered: Rate
-    """Errors (consecutive ones counted once) after which, in their user turn, calls came without an error."""
+    """Errors (consecutive ones counted once) after which, in their user turn, calls came without an error. As with
+    identical re-invocations, those of one episode are not independent of one another."""
     steps_to_recover: Mean
-    """Assistant turns from such an error to those calls."""
+    """Assistant turns from such an error to those calls; resampled by error."""
     identical_reinvocation: Rate
     """Assistant turns directly after an error that repeat exactly what met it. They are not independent of one
     another, so the interval is too narrow where a few episodes contribute most of them (ours)."""
@@ -138,14 +139,14 @@ def summarise(episodes: Sequence[Episode]) -> Summary:
 
 
 def _summary(episodes: Sequence[Episode], **parts: dict[str, Summary]) -> Summary:
-    counted = [episode for episode in episodes if episode.ended not in LEFT_OUT]
+    counted = [episode for episode in episodes if not episode.left_out]
     erred = [episode for episode in counted if episode.execution_errors]
     succeeded = sum(episode.success for episode in counted)
     recovered = sum(episode.success for episode in erred)
     steps = [steps for episode in counted for steps in episode.steps_to_recover]
     return Summary(
         tasks=len(counted),
-        left_out=dict(Counter(episode.ended for episode in episodes if episode.ended in LEFT_OUT)),
+        left_out=dict(Counter(episode.ended for episode in episodes if episode.left_out)),
         success=Rate.of(succeeded, len(counted)),
         of_all=Rate.of(succeeded, len(episodes)),
         strict=_strict(counted),

@@ -82,10 +82,10 @@ def evaluate(
 
 def read_episodes(folder: Path) -> list[Episode]:
     """The episodes of a folder. Raises ResultsError where it holds none."""
-    episodes = _read(folder / "episodes.jsonl")
+    episodes = {key_of(episode): episode for episode in _read(folder / "episodes.jsonl")}
     if not episodes:
         raise ResultsError(f"{folder} holds no results of an evaluation")
-    return episodes
+    return list(episodes.values())
 
 
 def read_summary(folder: Path) -> Summary:

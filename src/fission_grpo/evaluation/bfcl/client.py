@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ LONG_SECONDS = 300.0
 """Longest time for loading a category, and for the package's checker, which executes all calls again (ours)."""
 
 
-_HUNG = ToolCall("hung")
-"""What the checker is given for a call that hung: an error, too."""
+MAX_HUNG = 3
+"""Hung calls of a rollout that are waited for (ours); what is called after them is refused at once."""
 
 
 class BfclError(UserError, RuntimeError):
@@ -87,38 +87,36 @@ class World:
 
     def __init__(self, entry: dict[str, Any], pool: Pool) -> None:
         self._entry = {key: entry[key] for key in ("id", "initial_config", "involved_classes")}
-        self._pool, self._done, self._hung = pool, list[ToolCall](), list[ToolCall]()
+        self._process: Process | None = None
+        self._pool, self._done, self._hung = pool, list[ToolCall](), 0
         self._begin()
 
     def execute(self, call: ToolCall) -> Outcome:
-        """Executes a call."""
+        """Executes a call. Raises Gone where a new process cannot be brought to the old one's state."""
+        if self._hung == MAX_HUNG:
+            return Outcome("Error during execution: too many calls gave no answer", "timeout")
         try:
             outcome = Outcome(**self._ask({"execute": asdict(call)}, CALL_SECONDS))
-        except Gone:
-            self._hung.append(call)
+        except Gone as gone:
+            self._hung += 1
             self._begin()
             for done in self._done:
-                self._ask({"execute": asdict(done)}, CALL_SECONDS)
-            return Outcome(f"Error during execution: no answer within {CALL_SECONDS:.0f} seconds", "timeout")
+                self._ask({"execute": asdict(done)}, LONG_SECONDS)
+            return Outcome(f"Error during execution: {gone}", "timeout")
         self._done.append(call)
         return outcome
 
     def judge(self, turns: Sequence[Sequence[Sequence[ToolCall]]], truth: Sequence[Sequence[str]]) -> Verdict:
-        """The package's verdict on the calls made: turn, step, call."""
-        calls = [[[asdict(call if call not in self._hung else _HUNG) for call in s] for s in turn] for turn in turns]
-        try:
-            return Verdict(**self._ask({"judge": calls, "truth": truth}, LONG_SECONDS))
-        except Gone as gone:
-            self._begin()
-            return Verdict(False, False, f"BFCL's checker failed: {gone}")
+        """The package's verdict on the calls made: turn, step, call. Raises Gone where it comes to none."""
+        calls = [[[asdict(call) for call in step] for step in turn] for turn in turns]
+        return Verdict(**self._ask({"judge": calls, "truth": truth}, LONG_SECONDS))
 
     def leave(self) -> None:
-        """Ends the rollout; its process is ready for another."""
-        try:
-            self._ask({}, CALL_SECONDS)
-        except Gone:
-            return
-        self._pool.give(self._process)
+        """Ends the rollout; its process, where it still has one, is ready for another."""
+        if self._process:
+            with suppress(Gone):
+                self._ask({}, CALL_SECONDS)
+                self._pool.give(self._process)
 
     def _begin(self) -> None:
         self._process = self._pool.take()
@@ -126,11 +124,13 @@ class World:
 
     def _ask(self, message: Any, seconds: float) -> Any:
         """The answer. Raises Gone where there is none, or where the rollout's own fork has failed."""
+        assert self._process  # noqa: S101
         try:
             answer = self._process.ask(message, seconds)
             if answer.get("ended"):
-                raise Gone("its rollout's process failed")
+                raise Gone("its process died")
         except Gone:
             self._process.end()
+            self._process = None
             raise
         return answer

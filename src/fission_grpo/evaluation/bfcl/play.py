@@ -8,7 +8,7 @@ played, whatever came of the earlier ones; the verdict is the package's own.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from fission_grpo.chat import Rollout, ToolCall, ToolSpec, assistant_message, harmless, tool_message
 from fission_grpo.evaluation.bfcl.client import Outcome, Servers, World
 from fission_grpo.evaluation.episode import Conversation, Episode, Failure, Halt, Play, Record, ReferenceTurn, Step
+from fission_grpo.evaluation.process import Gone
 from fission_grpo.toolcall import TRUNCATED, parse, render
 
 CATEGORIES = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
@@ -40,36 +41,52 @@ def play(entry: dict[str, Any], servers: Servers) -> Play:
     conversation = Conversation(_specs(entry["function"]), _reference(entry))
     category = entry["id"].rsplit("_", 1)[0]
     episode = Episode(entry["id"], category, [], len(entry["question"]), messages=conversation.messages)
-    record, made = Record(episode), list[list[list[ToolCall]]]()
-    with servers.world(entry) as world:
-        for number, said in enumerate(entry["question"]):
-            if added := entry.get("missed_function", {}).get(str(number)):
-                conversation.show([*conversation.tools, *_specs(added)])
-                said = [{"role": "user", "content": NEW_FUNCTIONS}]
-            record.begin_turn()
-            conversation.hear(*said)
-            steps: list[list[ToolCall]] = []
-            made.append(steps)
-            while True:
-                rollout = yield conversation
-                if isinstance(rollout, Halt):
-                    episode.ended, episode.detail = rollout.ended, rollout.detail
-                    return episode
-                calls = _take(rollout, conversation, record, world)
-                if not calls:
-                    break
-                steps.append(calls)
-                if len(steps) > MAX_STEPS:
-                    episode.ended, episode.strict = "max_steps", False
-                    return episode
-        verdict = world.judge(made, entry["ground_truth"])
-    episode.success, episode.strict, episode.detail = verdict.valid, verdict.strict, verdict.detail
-    episode.ended = "done" if verdict.valid else "check_failed"
+    try:
+        with servers.world(entry) as world:
+            yield from _rollout(entry, world, conversation, episode)
+    except Gone as gone:
+        episode.strict, episode.detail = False, f"BFCL's process failed: {gone}"
     return episode
 
 
-def _take(rollout: Rollout, conversation: Conversation, record: Record, world: World) -> list[ToolCall]:
-    """Executes an assistant turn; returns its calls, none where it ends the user turn."""
+def _rollout(
+    entry: dict[str, Any], world: World, conversation: Conversation, episode: Episode
+) -> Generator[Conversation, Rollout | Halt, None]:
+    """Plays all turns and asks for the verdict. Raises Gone."""
+    record, made = Record(episode), list[list[list[ToolCall]]]()
+    for number, said in enumerate(entry["question"]):
+        if added := entry.get("missed_function", {}).get(str(number)):
+            conversation.show([*conversation.tools, *_specs(added)])
+            said = [{"role": "user", "content": NEW_FUNCTIONS}]
+        record.begin_turn()
+        conversation.hear(*said)
+        steps: list[list[ToolCall]] = []
+        made.append(steps)
+        while True:
+            rollout = yield conversation
+            if isinstance(rollout, Halt):
+                episode.ended, episode.detail = rollout.ended, rollout.detail
+                return
+            calls, completed = _take(rollout, conversation, record, world)
+            if not calls:
+                break
+            steps.append(completed)
+            if len(steps) > MAX_STEPS:
+                episode.ended, episode.strict = "max_steps", False
+                return
+    verdict = world.judge(made, entry["ground_truth"])
+    episode.success, episode.strict, episode.detail = verdict.valid, verdict.strict, verdict.detail
+    episode.ended = "done" if verdict.valid else "check_failed"
+
+
+_HUNG = ToolCall("hung")
+"""What the checker, which would wait for it again, is given for a call that hung: an error, too."""
+
+
+def _take(
+    rollout: Rollout, conversation: Conversation, record: Record, world: World
+) -> tuple[list[ToolCall], list[ToolCall]]:
+    """Executes an assistant turn; its calls, none where it ends the user turn, and what the checker gets of them."""
     parsed = parse(rollout.text)
     calls, wrong = list(parsed.calls), [str(error.kind) for error in parsed.errors]
     if not rollout.finished and not calls:
@@ -83,7 +100,7 @@ def _take(rollout: Rollout, conversation: Conversation, record: Record, world: W
     outcomes = [world.execute(call) for call in calls]
     conversation.hear(*(tool_message(harmless(outcome.text)) for outcome in outcomes))
     record.add(_step(rollout, calls, outcomes))
-    return calls
+    return calls, [_HUNG if o.kind == "timeout" else call for call, o in zip(calls, outcomes, strict=True)]
 
 
 def _step(rollout: Rollout, calls: Sequence[ToolCall], outcomes: Sequence[Outcome]) -> Step:
@@ -103,7 +120,7 @@ def _reference(entry: Mapping[str, Any]) -> list[ReferenceTurn]:
 
 
 def _specs(functions: Sequence[Mapping[str, Any]]) -> list[ToolSpec]:
-    """BFCL's function documents in OpenAI form, without what they return, as its OpenAI handler gives them."""
+    """BFCL's function documents in OpenAI form, as its OpenAI handler gives them, but not what they return (ours)."""
     return [
         {
             "type": "function",
@@ -126,7 +143,16 @@ def _schema(of: Mapping[str, Any]) -> dict[str, Any]:
     if "type" in of:
         schema["type"] = _TYPES.get(of["type"], of["type"])
     if "properties" in of:
-        schema["properties"] = {name: _schema(inner) for name, inner in of["properties"].items()}
+        schema["properties"] = {
+            name: _schema(inner) | _told_of_float(inner) for name, inner in of["properties"].items()
+        }
     if "items" in of:
         schema["items"] = _schema(of["items"])
     return schema
+
+
+def _told_of_float(of: Mapping[str, Any]) -> dict[str, str]:
+    """What the package adds to an argument of its type `float`."""
+    if of.get("type") != "float":
+        return {}
+    return {"format": "float", "description": f"{of['description']} This is a float type value."}

@@ -28,6 +28,9 @@ from typing import Any
 MEMORY = 4 << 30
 """Most bytes of address space of a rollout (ours): a call that asks for more fails instead of the machine."""
 
+CPU_SECONDS = 1200
+"""Most seconds of computation of a rollout (ours), for the case that nobody is left to end it."""
+
 Call = dict[str, Any]
 """{"name": str, "arguments": {name: JSON value}}."""
 
@@ -54,10 +57,11 @@ class Rollout:
             return _error("unknown_tool", f"name '{call['name']}' is not defined")
         try:
             value = method(**arguments)
+            text = _text(value)
         except Exception as error:  # whatever it is, the model is told
             return _error(_misuse(method, arguments) or "exception", str(error))
         soft = "_get_" not in call["name"] and _soft(value)  # to ask whether one is logged in achieves something
-        return {"text": _text(value), "kind": "tool_error" if _reports_error(value) else None, "soft": soft}
+        return {"text": text, "kind": "tool_error" if _reports_error(value) else None, "soft": soft}
 
     def judge(self, turns: list[list[list[Call]]], truth: list[list[str]]) -> dict[str, Any]:
         """The package's verdict on the calls of every turn's steps, and the stricter one that also asks for silence."""
@@ -78,7 +82,8 @@ class Rollout:
 
         A bracket in a string is escaped, before which the package's search for method names would find one.
         """
-        if call["name"] not in self.methods or not all(map(str.isidentifier, call["arguments"])):
+        named = all(name.isascii() and name.isidentifier() for name in call["arguments"])  # `eval` normalises others
+        if call["name"] not in self.methods or not named:
             return "unknown()"  # an error for the checker too
         arguments = (f"{name}={value!r}".replace("(", r"\x28") for name, value in call["arguments"].items())
         return f"{call['name']}({', '.join(arguments)})"
@@ -103,7 +108,7 @@ def _text(value: Any) -> str:
         return value
     try:
         return json.dumps(value) if isinstance(value, dict) else str(value)
-    except TypeError:
+    except (TypeError, ValueError):
         return str(value)
 
 
@@ -116,7 +121,7 @@ def _reports_error(value: Any) -> bool:
 def _soft(value: Any) -> bool:
     """A result that says nothing was achieved, without being an error."""
     if isinstance(value, dict):
-        denied = any(value.get(key) is False for key in ("login_status", "authentication_status", "success"))
+        denied = any(key.endswith(("_status", "success")) and of is False for key, of in value.items())
         return denied or any("Stock not found" in str(one) for one in value.values())
     return "Stock not found" in str(value)
 
@@ -169,6 +174,7 @@ def _fork(entry: dict[str, Any], say: Callable[[Any], None]) -> int:
         return os.waitpid(child, 0)[1]
     try:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         _serve_rollout(entry, say)
         os._exit(0)
     except BaseException:
