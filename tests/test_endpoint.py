@@ -470,7 +470,7 @@ def lamps(count: int) -> list[Task]:
 
 
 def play(agent: EndpointAgent, count: int, workers: int = 4) -> list[Episode]:
-    return run(tasks.plays(lamps(count), {"lamp": _Lamp}, 5), agent, batch_size=1, workers=workers)
+    return run(list(tasks.plays(lamps(count), {"lamp": _Lamp}, 5).values()), agent, batch_size=1, workers=workers)
 
 
 def obliging(path: str, body: dict[str, Any]) -> Reply:
@@ -570,7 +570,7 @@ def test_a_run_stops_when_nothing_answers_any_more_and_goes_on_later(server: Ser
     def dying(path: str, body: dict[str, Any]) -> Answer:
         return obliging(path, body) if len(server.posts) <= 20 else drop
 
-    plays = {(task.id, 0): one for task, one in zip(lamps(30), tasks.plays(lamps(30), {"lamp": _Lamp}, 5), strict=True)}
+    plays = tasks.plays(lamps(30), {"lamp": _Lamp}, 5)
     server.answer = dying
     with pytest.raises(
         EndpointError, match=r"\d requests in a row failed: Connection error.*finished episodes are kept"

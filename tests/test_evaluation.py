@@ -71,7 +71,7 @@ def _task(*turns: Turn, name: str = "t", level: int = 0) -> Task:
 def run_tasks(
     tasks: Sequence[Task], agent: Agent, domains: dict[str, type[Domain]], *, max_steps: int = 10, **how: Any
 ) -> list[Episode]:
-    return run(plays(tasks, domains, max_steps), agent, **how)
+    return run(list(plays(tasks, domains, max_steps).values()), agent, **how)
 
 
 class _Says:

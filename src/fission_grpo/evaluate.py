@@ -138,9 +138,7 @@ def _that_matters(config: Config) -> dict[str, Any]:
 def on_domains(who: Player, config: Config, out: Path | None, console: Console) -> Summary:
     """`fission-grpo eval domains`: the config's tasks of executable domains."""
     register(config.modules)
-    chosen = evaluation_tasks(config.tasks)
-    made = tasks.plays(chosen, DOMAINS, config.evaluation.max_steps)
-    plays = {(task.id, 0): play for task, play in zip(chosen, made, strict=True)}
+    plays = tasks.plays(evaluation_tasks(config.tasks), DOMAINS, config.evaluation.max_steps)
     asked = {"source": "domains", "tasks": config.tasks.model_dump(mode="json", exclude={"tasks"})}
     return _report(plays, who, asked, out, console)
 

@@ -194,8 +194,7 @@ def _resume(trainer: Trainer, policy: Policy, folder: RunFolder, console: Consol
 def _evaluate(policy: Policy, tasks: Sequence[Task], config: Config, folder: Path, console: Console) -> None:
     """Plays the tasks; one that was interrupted goes on."""
     agent = PolicyAgent(policy, config.evaluation)
-    made = domain_tasks.plays(tasks, DOMAINS, config.evaluation.max_steps)
-    plays = {(task.id, 0): play for task, play in zip(tasks, made, strict=True)}
+    plays = domain_tasks.plays(tasks, DOMAINS, config.evaluation.max_steps)
     who = Player(folder.name, agent, {}, batch_size=config.evaluation.batch_size)
     summary = play_all(plays, who, Results(folder, {"source": "domains", "when": folder.name}), console)
     say(console)(f"{folder.name}: {summary.success.count} of {summary.tasks} tasks succeed")

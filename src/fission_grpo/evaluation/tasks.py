@@ -30,8 +30,12 @@ from fission_grpo.evaluation.episode import Conversation, Episode, Failure, Halt
 from fission_grpo.toolcall import TRUNCATED, FormatError, ParsedTurn, Toolbox, parse, render, told
 
 
-def plays(tasks: Sequence[Task], domains: Mapping[str, type[Domain]], max_steps: int) -> list[Callable[[], Play]]:
-    """How to play each task, in order. `max_steps` bounds one user turn's assistant turns, the last words included.
+def plays(
+    tasks: Sequence[Task], domains: Mapping[str, type[Domain]], max_steps: int
+) -> dict[tuple[str, int], Callable[[], Play]]:
+    """How to play each task, in order, by its id and trial.
+
+    `max_steps` bounds one user turn's assistant turns, the last words included.
 
     Raises ValueError for a bad limit or an unknown domain. A play raises ValueError where its reference calls fail,
     and KeyError for an unknown tool.
@@ -40,7 +44,7 @@ def plays(tasks: Sequence[Task], domains: Mapping[str, type[Domain]], max_steps:
         raise ValueError("max_steps must be at least 1")
     if unknown := {task.domain for task in tasks} - set(domains):
         raise ValueError(f"unknown domains: {', '.join(sorted(unknown))}")
-    return [partial(play, task, domains[task.domain], max_steps) for task in tasks]
+    return {(task.id, 0): partial(play, task, domains[task.domain], max_steps) for task in tasks}
 
 
 def play(task: Task, domain: type[Domain], max_steps: int) -> Play:
